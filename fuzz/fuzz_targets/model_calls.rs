@@ -1,4 +1,4 @@
-//! Calls of models: any request and any answer under the path of any API, whole and in pieces.
+//! Model calls: any request and any response under the path of any API, whole and in pieces.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -8,7 +8,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_instrumentation_genai::{Capture, Instrumentation, Request};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 
-/// One address of each API, and a request that it takes for a call.
+/// A URL of each API, and a request that the API accepts.
 const APIS: &[(&str, &str)] = &[
     ("https://api.openai.com/v1/chat/completions", r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"a"}]}"#),
     ("https://api.openai.com/v1/responses", r#"{"model":"m","stream":true,"input":"a"}"#),
@@ -36,6 +36,21 @@ const APIS: &[(&str, &str)] = &[
         r#"{"messages":[{"role":"user","content":[{"text":"a"}]}]}"#,
     ),
     ("http://localhost:8080/generate", r#"{"inputs":"a"}"#),
+    ("http://localhost:8080/completion", r#"{"prompt":"a","stream":true}"#),
+    ("http://localhost:1234/api/v1/chat", r#"{"model":"m","input":"a"}"#),
+    ("https://api.cloudflare.com/client/v4/accounts/a/ai/run/@cf/meta/m", r#"{"messages":[{"role":"user","content":"a"}]}"#),
+    ("https://api.mistral.ai/v1/conversations", r#"{"model":"m","inputs":"a","stream":true}"#),
+    ("https://api.mistral.ai/v1/ocr", r#"{"model":"m","document":{"document_url":"https://x/a.pdf"}}"#),
+    ("https://generativelanguage.googleapis.com/v1beta/models/m:embedContent", r#"{"content":{"parts":[{"text":"a"}]}}"#),
+    ("https://generativelanguage.googleapis.com/v1beta/interactions", r#"{"model":"m","input":"a","stream":true}"#),
+    ("https://us-central1-aiplatform.googleapis.com/v1/publishers/google/models/m:predict", r#"{"instances":[{"content":"a"}]}"#),
+    ("http://localhost:11434/api/generate", r#"{"model":"m","prompt":"a"}"#),
+    ("http://localhost:11434/api/embed", r#"{"model":"m","input":["a"]}"#),
+    ("https://api.cohere.com/v2/embed", r#"{"model":"m","texts":["a"]}"#),
+    ("https://api.cohere.com/v2/rerank", r#"{"model":"m","query":"a","documents":["b"]}"#),
+    ("https://us-south.ml.cloud.ibm.com/ml/v1/text/generation_stream", r#"{"model_id":"m","input":"a"}"#),
+    ("https://api.openai.com/v1/images/generations", r#"{"model":"m","prompt":"a"}"#),
+    ("https://api.openai.com/v1/audio/speech", r#"{"model":"m","input":"a","voice":"alloy"}"#),
 ];
 
 #[derive(Arbitrary, Debug)]
@@ -51,12 +66,12 @@ struct Exchange<'a> {
 }
 
 fuzz_target!(|exchange: Exchange<'_>| {
-    let whole = told(&exchange, false);
-    assert_eq!(whole, told(&exchange, true), "in pieces it says the same");
+    let whole = spans_of(&exchange, false);
+    assert_eq!(whole, spans_of(&exchange, true), "in pieces the spans are the same");
 });
 
-/// What the spans of the exchange say.
-fn told(exchange: &Exchange<'_>, in_pieces: bool) -> Vec<Vec<KeyValue>> {
+/// Returns the attributes of the spans of an exchange.
+fn spans_of(exchange: &Exchange<'_>, in_pieces: bool) -> Vec<Vec<KeyValue>> {
     let spans = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
     let builder = Instrumentation::builder().with_tracer_provider(&provider);

@@ -264,11 +264,11 @@ pub static CREDENTIALS: &[Credential] = &[
     row("hm", Parameter, "Discord `hm` of attachments: docs.discord.com/developers/reference"),
 ];
 
-/// Rows of [`CREDENTIALS`], found by the last letters of a name: most names are compared with no row.
+/// Rows of [`CREDENTIALS`] by the last letters of their names, so that most names are compared with no row.
 struct Index {
     /// Numbers of the rows, ordered by the last two letters of their name.
     rows: [u8; 255],
-    /// For each pair of letters the number of rows whose last two letters come before it; one more at the end.
+    /// For each pair of letters the number of rows whose last two letters come before it, and the number of all rows.
     starts: [u8; PAIRS + 1],
     /// For each pair of letters the letters that stand before it at the end of a name, as a set.
     thirds: [u32; PAIRS],
@@ -335,7 +335,7 @@ impl Index {
     /// Returns the first row for this name.
     fn row(&self, name: &str) -> Option<&'static Credential> {
         let mut rows = self.candidates(name).iter().filter_map(|row| CREDENTIALS.get(usize::from(*row)));
-        rows.find(|row| holds(row, name))
+        rows.find(|row| is_about(row, name))
     }
 }
 
@@ -358,7 +358,7 @@ const fn letter_bit(byte: u8) -> u32 {
     if letter < LETTERS { 1 << letter } else { OTHER }
 }
 
-/// Returns how the member of this name is a credential.
+/// Returns how the name of a member matches [`CREDENTIALS`]; `None` if it does not.
 pub(crate) fn matched(name: &str) -> Option<Match> {
     MEMBERS.row(name).map(|row| row.by)
 }
@@ -369,13 +369,14 @@ pub fn is_credential(name: &str) -> bool {
     matches!(matched(name), Some(Whole | End))
 }
 
-/// Returns true if the value of a parameter of a URL of this name is a credential.
+/// Returns true if the value of the URL parameter of this name is a credential.
 #[must_use]
 pub fn is_credential_parameter(name: &str) -> bool {
     is_credential(name) || ends_with(name, "signature").is_some() || PARAMETERS.row(name).is_some()
 }
 
-fn holds(row: &Credential, name: &str) -> bool {
+/// Returns true if a row is about this name.
+fn is_about(row: &Credential, name: &str) -> bool {
     ends_with(name, row.name)
         .is_some_and(|rest| row.by == End || !rest.bytes().any(|byte| byte.is_ascii_alphanumeric()))
 }
@@ -398,12 +399,12 @@ pub(crate) fn ends_with<'n>(name: &'n str, end: &str) -> Option<&'n str> {
 mod tests {
     use super::*;
 
-    /// The index finds the row that a look at all rows finds, for every end of every row and for other names.
+    /// The index finds the row that a search of all rows finds, for spellings of every row and for other names.
     #[test]
     fn the_index_leaves_out_no_row() {
         let by_all =
-            |name: &str| CREDENTIALS.iter().find(|row| row.by != Parameter && holds(row, name)).map(|row| row.by);
-        let parameter = |name: &str| CREDENTIALS.iter().any(|row| row.by == Parameter && holds(row, name));
+            |name: &str| CREDENTIALS.iter().find(|row| row.by != Parameter && is_about(row, name)).map(|row| row.by);
+        let parameter = |name: &str| CREDENTIALS.iter().any(|row| row.by == Parameter && is_about(row, name));
         let mut hits = 0;
         for row in CREDENTIALS {
             for name in [

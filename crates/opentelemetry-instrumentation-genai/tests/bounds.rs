@@ -117,7 +117,7 @@ proptest! {
 }
 
 #[test]
-fn a_body_that_is_cut_in_the_middle_says_what_it_said() {
+fn a_body_that_is_cut_in_the_middle_keeps_its_beginning() {
     let rig = Rig::new();
     let text = "word ".repeat(40);
     let body = json!({ "choices": [{ "message": { "content": text } }], "id": "chatcmpl-42" }).to_string();
@@ -127,8 +127,8 @@ fn a_body_that_is_cut_in_the_middle_says_what_it_said() {
     drop(call);
     let span = rig.one();
     expect(&span, &json!({ "retrace.partial": true, "gen_ai.response.id": null }));
-    let said = parts(&span)[0]["content"].as_str().unwrap();
-    assert!(said.len() > 60 && text.starts_with(said), "{said:?}");
+    let text_kept = parts(&span)[0]["content"].as_str().unwrap();
+    assert!(text_kept.len() > 60 && text.starts_with(text_kept), "{text_kept:?}");
     // Half a name is no name, half a number no count.
     let mut call = rig.genai.start(&request).unwrap();
     call.chunk(br#"{"usage":{"prompt_tokens":12},"x":{"completion_tokens":1"#);
@@ -160,8 +160,8 @@ fn hundred_megabytes_are_read_in_bounded_memory() {
         (&blob["modality"], &blob["content"], &blob["omitted_base64_characters"]),
         (&json!("image"), &json!(""), &json!(picture.len()))
     );
-    let said = parts(&span)[0]["content"].as_str().unwrap();
-    assert!(said.len() < 129 * 1024 && said.ends_with(" bytes more]"), "{}", said.len());
+    let text_kept = parts(&span)[0]["content"].as_str().unwrap();
+    assert!(text_kept.len() < 129 * 1024 && text_kept.ends_with(" bytes more]"), "{}", text_kept.len());
     let omitted = span["retrace.omitted_bytes"].as_u64().unwrap();
     assert!(omitted > 120_000_000, "{omitted}");
 }

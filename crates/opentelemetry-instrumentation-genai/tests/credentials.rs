@@ -9,7 +9,7 @@ use http::HeaderMap;
 use opentelemetry_instrumentation_genai::{Message, Operation, Part, Request, RequestFacts, Route};
 use serde_json::{Map, Value, json};
 use support::apis::{framed, known};
-use support::{Exchange, Rig, told};
+use support::{Exchange, Rig, attributes_of};
 
 const CANARY: &str = "c4n4ry-7f3a91";
 
@@ -234,7 +234,7 @@ fn signatures_of_media_and_facts_by_hand_are_redacted_too() {
     call.response(401, &HeaderMap::new());
     call.facts().unwrap().fail(None, None, Some(&format!("Bearer {CANARY}")));
     call.end();
-    let span = told(&rig.take()[0]);
+    let span = attributes_of(&rig.take()[0]);
     assert!(!span.to_string().contains(CANARY), "{span:#}");
     assert_eq!(
         span["gen_ai.input.messages"][0]["parts"][0]["uri"],

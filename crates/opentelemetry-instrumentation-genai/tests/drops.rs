@@ -23,7 +23,7 @@ use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
 const URL: &str = "https://api.openai.com/v1/chat/completions";
 
-/// A body that does what a script says, and waits for ever at its end.
+/// A body that follows a script, and stays pending at its end.
 struct Scripted(VecDeque<Step>);
 
 enum Step {
@@ -111,8 +111,8 @@ async fn pain_23_a_body_that_is_dropped_after_some_chunks() {
         drop(body);
         let span = rig.one();
         expect(&span, &json!({ "retrace.partial": true, "http.response.status_code": 200 }));
-        let said = words[..read.min(3)].concat();
-        assert_eq!(parts(&span)[0]["content"].as_str().unwrap_or_default(), said);
+        let expected = words[..read.min(3)].concat();
+        assert_eq!(parts(&span)[0]["content"].as_str().unwrap_or_default(), expected);
     }
 }
 
@@ -214,7 +214,7 @@ async fn pain_35_requests_and_responses_pass_untouched() {
     assert!(rig.take().is_empty(), "what is no model call makes no span");
 }
 
-/// A request body that says how long it is, and breaks off.
+/// A request body that states its length, and breaks off.
 struct Short(Scripted);
 
 impl Body for Short {

@@ -37,7 +37,7 @@ fn log_probabilities_and_token_ids() {
     let span = Exchange::new("http://localhost:8000/v1/chat/completions", &chat(true), stream).span();
     expect(&span, &json!({ "retrace.logprobs": [-0.25, -1.5], "retrace.token_ids": [17, 4], "retrace.partial": null }));
 
-    // vLLM, asked to write ids in the place of texts, and a server that writes what is no JSON.
+    // vLLM configured to write ids in place of texts, and a server that writes no JSON.
     let tokens = r#"{"choices":[{"index":0,"text":"hello","finish_reason":"stop",
         "logprobs":{"tokens":["token_id:9","token_id:8"],"token_logprobs":[null,-Infinity]}}]}"#;
     let request = json!({ "model": "m", "prompt": "say" });

@@ -112,14 +112,14 @@ fn ollama_thinks_calls_tools_and_fails_in_lines() {
         &Exchange::new(url, &request, failed).span(),
         &json!({ "error.type": "_OTHER", "failed": "llama runner has died" }),
     );
-    // Its other API is OpenAI's, and its port tells who it is.
+    // Its other API is that of OpenAI. The port identifies the provider.
     let url = "http://gpu-box:11434/v1/chat/completions";
     let span = Exchange::new(url, &json!({ "model": "m", "messages": [] }), r#"{"choices":[]}"#).span();
     expect(&span, &json!({ "gen_ai.provider.name": "ollama", "openai.api.type": "chat_completions" }));
 }
 
 #[test]
-fn cohere_says_why_it_failed() {
+fn the_error_of_cohere_is_that_of_the_span() {
     let request = json!({ "model": "command-a", "messages": [{ "role": "user", "content": "hi" }], "stream": true });
     let stream = sse(&[
         json!({ "type": "message-start", "id": "m1", "delta": { "message": { "role": "assistant" } } }),

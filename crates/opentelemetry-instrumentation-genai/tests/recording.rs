@@ -13,7 +13,7 @@ use opentelemetry_instrumentation_genai::{
 };
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample};
 use serde_json::json;
-use support::{Rig, expect, told};
+use support::{Rig, attributes_of, expect};
 
 const URL: &str = "https://api.openai.com/v1/chat/completions";
 const CANARY: &str = "canary-7f3a";
@@ -43,7 +43,7 @@ fn call(genai: &Instrumentation) {
 }
 
 #[test]
-fn content_is_recorded_only_when_asked_for() {
+fn content_is_recorded_only_if_configured() {
     let rig = Rig::with(|builder| builder);
     call(&rig.genai);
     let span = rig.one();
@@ -73,12 +73,12 @@ impl ShouldSample for Watch {
         attributes: &[KeyValue],
         _: &[opentelemetry::trace::Link],
     ) -> SamplingResult {
-        let told: Vec<String> = attributes.iter().take(5).map(|each| format!("{}={}", each.key, each.value)).collect();
+        let first: Vec<String> = attributes.iter().take(5).map(|each| format!("{}={}", each.key, each.value)).collect();
         assert_eq!((name, kind), ("chat m", &SpanKind::Client));
         let expected =
             ["operation.name=chat", "provider.name=openai", "request.model=m"].map(|each| format!("gen_ai.{each}"));
-        assert_eq!(told[..3], expected);
-        assert_eq!(told[3..], ["server.address=api.openai.com", "server.port=443"]);
+        assert_eq!(first[..3], expected);
+        assert_eq!(first[3..], ["server.address=api.openai.com", "server.port=443"]);
         SamplingResult { decision: SamplingDecision::Drop, attributes: Vec::new(), trace_state: TraceState::default() }
     }
 }
@@ -150,7 +150,7 @@ fn an_answer_that_was_seen_whole_is_whole_though_nobody_waits_for_the_end() {
 }
 
 #[test]
-fn usage_is_asked_for_only_on_request() {
+fn usage_is_requested_only_if_configured() {
     let rig = Rig::with(|builder| builder.with_include_usage(true));
     let altered = |body: &str| {
         let request = Request { method: "POST", url: URL, body: Some(body.as_bytes()) };
@@ -210,7 +210,7 @@ fn apis_and_providers_can_be_added() {
     expect(&rig.one(), &json!({ "gen_ai.provider.name": "openai" }));
 }
 
-/// Panics at one of the things that it is asked.
+/// Panics in one of its methods.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Broken {
     Route,
@@ -287,5 +287,8 @@ fn sampling_of_the_sdk_is_followed() {
         rig.genai.start_by_hand(Route::new(Operation::Embeddings, "house"), "https://h:9/x", RequestFacts::default());
     drop(call);
     let spans = rig.take();
-    expect(&told(&spans[0]), &json!({ "server.port": 9, "gen_ai.provider.name": "house", "retrace.partial": true }));
+    expect(
+        &attributes_of(&spans[0]),
+        &json!({ "server.port": 9, "gen_ai.provider.name": "house", "retrace.partial": true }),
+    );
 }

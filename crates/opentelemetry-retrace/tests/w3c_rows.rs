@@ -1,4 +1,4 @@
-//! P38: what comes in the headers of W3C trace context is read strictly, and what goes out of it says no more and no less.
+//! Promise 38: headers of W3C Trace Context are read strictly, and those that are sent carry exactly what was received.
 
 #![allow(clippy::unwrap_used)]
 

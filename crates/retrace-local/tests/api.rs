@@ -206,7 +206,7 @@ fn a_patch_lays_an_end_over_a_trace() {
     }
     assert_eq!(client.get("/api/v1/traces/t").json, expected);
 
-    // What a patch does not say, or says as null, stays; what it must not say is passed over.
+    // A member that a patch lacks, or has as null, stays; one that it must not have is ignored.
     let more = json!({"id": "u", "started_at": "x", "spans": [], "name": 5, "status": null, "error": null});
     assert_eq!(client.patch("/api/v1/traces/t", &more).status, 200);
     assert_eq!(client.get("/api/v1/traces/t").json, expected);
@@ -235,7 +235,7 @@ fn a_trace_can_be_read_in_parts() {
     assert_eq!(client.get("/api/v1/traces/t/spans/b").json, sent["spans"][1]);
 }
 
-/// Takes the content out of a record and says how large it was.
+/// Removes the content of a record and returns its size.
 fn strip(record: &mut Value) {
     let record = record.as_object_mut().unwrap();
     let mut sizes = serde_json::Map::new();
@@ -264,7 +264,7 @@ fn a_mark_precedes_its_trace() {
 }
 
 #[test]
-fn what_a_local_receiver_has_not_is_said_kindly() {
+fn endpoints_that_a_local_receiver_lacks_are_named_in_the_error() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);
     let check = json!({"run_id": "t", "proposed_tokens": 5, "proposed_usd": 0.01});

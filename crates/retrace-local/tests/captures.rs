@@ -85,7 +85,7 @@ fn captured_traffic_is_taken_and_comes_back() {
                     assert_eq!((answer.status, &answer.json), (202, &json!({"ok": true})), "{about}");
                     "telemetry"
                 }
-                // The recorder played a hosted API that had asked for a replay; a local receiver never does.
+                // The recorder played a hosted API that had requested a replay; a local receiver never does.
                 ("POST", rest) if rest.ends_with("/replay/claim") => {
                     assert_eq!(answer.status, 404, "{about}");
                     "claim"

@@ -41,7 +41,7 @@ fn failure(arguments: &[&str]) -> String {
 
 #[cfg(unix)]
 #[test]
-fn it_serves_until_it_is_told_to_stop() {
+fn it_serves_until_it_is_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("runs.db");
     for signal in ["-TERM", "-INT"] {
@@ -84,10 +84,10 @@ fn an_address_that_others_reach_is_warned_about() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_remedy() {
+fn errors_have_a_remedy() {
     let taken = retrace_local::Server::start().unwrap();
     let addr = taken.addr().to_string();
-    for (arguments, said) in [
+    for (arguments, expected) in [
         (&["serve", "--addr", addr.as_str()][..], "is in use"),
         (&["serve", "--addr", "0.0.0.0:0"], "other machines"),
         (&["serve", "--addr", "0.0.0.0:0"], "--allow-remote"),
@@ -98,7 +98,7 @@ fn what_is_wrong_is_said_with_its_remedy() {
         (&["serv"], "serv"),
     ] {
         let error = failure(arguments);
-        assert!(error.contains(said), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
     }
 }
 

@@ -128,7 +128,7 @@ fn a_run_that_changes_is_found_by_what_it_is_now() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused_by_name() {
+fn invalid_parameters_are_refused_by_name() {
     let (_server, client) = three();
     for (query, name) in
         [("q=%2B", "q"), ("sort=id", "sort"), ("min_cost=x", "min_cost"), ("from=x", "from"), ("limit=0", "limit")]
@@ -252,7 +252,7 @@ fn a_tool_call_of_an_answer_is_joined_with_the_span_that_ran_it() {
 }
 
 #[test]
-fn a_key_is_asked_for_here_too() {
+fn these_endpoints_require_the_key() {
     let server = Server::builder().with_api_key("rt_right").start().unwrap();
     let client = Client::of(&server);
     for path in [

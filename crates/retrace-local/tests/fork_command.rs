@@ -157,9 +157,9 @@ async fn a_run_whose_client_is_gone_is_interrupted_and_has_the_tokens_of_its_ste
     let mut end = span_ended(3, "gone", "s", json!("o"));
     let usage = json!({"output_tokens": 18, "cost": 0.25});
     end["data"].as_object_mut().unwrap().extend(usage.as_object().unwrap().clone());
-    lost.tell(&[trace_started(1, "gone"), span_started(2, "gone", "s"), end]).await;
+    lost.send_acked(&[trace_started(1, "gone"), span_started(2, "gone", "s"), end]).await;
     let mut held = Ws::open(&server).await;
-    held.tell(&[trace_started(1, "held")]).await;
+    held.send_acked(&[trace_started(1, "held")]).await;
     lost.leave().await;
 
     // An answer by the index waits for it: a list takes the totals of a run under way from there.
@@ -173,7 +173,7 @@ async fn a_run_whose_client_is_gone_is_interrupted_and_has_the_tokens_of_its_ste
     assert_eq!((&running["total"], &running["traces"][0]["id"]), (&json!(1), &json!("held")));
     // All are counted, and the limit is that of the other statuses.
     let mut second = Ws::open(&server).await;
-    second.tell(&[trace_started(1, "second")]).await;
+    second.send_acked(&[trace_started(1, "second")]).await;
     let running = answer(&["runs", "--status", "running", "--limit", "1", "--json", url[0], url[1]], 0).await;
     assert_eq!((&running["total"], running["traces"].as_array().unwrap().len()), (&json!(2), 1));
     let refusals = ["running", "interrupted", "failed"]

@@ -168,7 +168,8 @@ async fn an_agent_that_goes_away_leaves_a_fork_that_failed_with_a_reason() {
         .unwrap()
         .iter()
         .filter(|(name, _)| !["spans", "ended_at", "output"].contains(&name.as_str()));
-    lost.tell(&[event("trace_started", 1, started.map(|(name, value)| (name.clone(), value.clone())).collect())]).await;
+    lost.send_acked(&[event("trace_started", 1, started.map(|(name, value)| (name.clone(), value.clone())).collect())])
+        .await;
     assert_eq!(fork(&client, &id)["result_trace_id"], "u");
     lost.leave().await;
     let failed = until(&client, &id, "failed");
@@ -178,7 +179,7 @@ async fn an_agent_that_goes_away_leaves_a_fork_that_failed_with_a_reason() {
     // It comes back, and ends its run.
     let ended = json!({"id": "u", "status": "completed", "ended_at": AT, "output": "o"});
     let mut back = agent(&server).await;
-    back.tell(&[event("trace_ended", 2, ended)]).await;
+    back.send_acked(&[event("trace_ended", 2, ended)]).await;
     assert_eq!(until(&client, &id, "completed")["error"], Value::Null);
 }
 

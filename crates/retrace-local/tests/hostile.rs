@@ -126,15 +126,15 @@ fn one_who_reads_only_after_having_sent_too_much_sees_why() {
     let server = Server::builder().with_max_body_bytes(1_000).with_api_key("rt_right").start().unwrap();
     let much = "x".repeat(20_000_000);
     let key = "x-retrace-key: rt_right\r\n";
-    let said = format!("content-length: {}\r\n\r\n{much}", much.len());
+    let body = format!("content-length: {}\r\n\r\n{much}", much.len());
     let chunked = format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{much}\r\n0\r\n\r\n", much.len());
     for (request, status) in [
-        (format!("{POST}{key}{said}"), 413),
+        (format!("{POST}{key}{body}"), 413),
         (format!("{POST}{key}connection: close\r\n{chunked}"), 413),
-        (format!("{POST}connection: close\r\n{said}"), 401),
-        (format!("{}{key}connection: close\r\n{said}", POST.replace("json", "xml")), 415),
-        (format!("{}{key}connection: close\r\n{said}", POST.replace("localhost", "evil.example")), 403),
-        (format!("{}{key}connection: close\r\n{said}", POST.replace("traces", "elsewhere")), 404),
+        (format!("{POST}connection: close\r\n{body}"), 401),
+        (format!("{}{key}connection: close\r\n{body}", POST.replace("json", "xml")), 415),
+        (format!("{}{key}connection: close\r\n{body}", POST.replace("localhost", "evil.example")), 403),
+        (format!("{}{key}connection: close\r\n{body}", POST.replace("traces", "elsewhere")), 404),
     ] {
         let answer = raw(&server, request.as_bytes());
         assert!(!answer.refusal(status).is_empty());

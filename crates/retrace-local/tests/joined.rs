@@ -1,4 +1,4 @@
-//! Spans of a run that another process records, by HTTP: before that process says anything of it, and after.
+//! Spans of a run that another process records, by HTTP: before that process sends anything of it, and after.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -54,7 +54,7 @@ fn they_are_there_whichever_comes_first() {
         for field in ["name", "status", "started_at", "ended_at", "metadata"] {
             assert_eq!(trace.get(field), whole().get(field), "{field} is the caller's to say");
         }
-        assert_eq!(client.post("/api/v1/traces", &whole()).status, 409, "the run itself is told once");
+        assert_eq!(client.post("/api/v1/traces", &whole()).status, 409, "the run itself is created once");
     }
 }
 
@@ -92,12 +92,12 @@ async fn a_server_repeats_the_call_of_its_client() {
     let mut call = joined("a")["spans"][0].clone();
     (call["parent_id"], call["span_type"]) = (Value::Null, json!("llm_call"));
     (call["input_tokens"], call["metadata"]) = (json!(100), json!({"response_id": "r"}));
-    one.tell(&[trace_started(1, "t"), event("span_started", 2, call)]).await;
+    one.send_acked(&[trace_started(1, "t"), event("span_started", 2, call)]).await;
     let mut served = joined("x")["spans"][0].clone();
     served["input_tokens"] = json!(103);
     served["metadata"] = json!({"otel": {"kind": "server", "joined": true}, "attributes": {"gen_ai.request.id": "r"}});
-    other.tell(&[event("span_started", 1, served)]).await;
-    one.tell(&[trace_ended(3, "t")]).await;
+    other.send_acked(&[event("span_started", 1, served)]).await;
+    one.send_acked(&[trace_ended(3, "t")]).await;
     let trace = Client::of(&server).get("/api/v1/traces/t").json;
     assert_eq!((&trace["total_tokens"], ids(&trace)), (&json!(100), vec!["a", "x"]));
 }
@@ -108,11 +108,11 @@ async fn a_caller_that_streams_is_joined_as_well() {
     let client = Client::of(&server);
     assert_eq!(client.post("/api/v1/traces", &joined("x1")).status, 201);
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_started(1, "t"), span_started(2, "t", "s1")]).await;
+    ws.send_acked(&[trace_started(1, "t"), span_started(2, "t", "s1")]).await;
     let trace = client.get("/api/v1/traces/t").json;
     assert_eq!((&trace["live"], ids(&trace)), (&json!(true), vec!["s1", "x1"]));
     assert_eq!(client.post("/api/v1/traces", &joined("x2")).status, 200);
-    ws.tell(&[span_ended(3, "t", "s1", json!("done")), trace_ended(4, "t")]).await;
+    ws.send_acked(&[span_ended(3, "t", "s1", json!("done")), trace_ended(4, "t")]).await;
     let trace = client.get("/api/v1/traces/t").json;
     assert_eq!((&trace["status"], ids(&trace)), (&json!("completed"), vec!["s1", "x1", "x2"]));
 }
@@ -133,9 +133,9 @@ async fn two_processes_that_stream_into_one_run_do_not_meet() {
     let server = Server::start().unwrap();
     let (mut one, mut other) = (Ws::open(&server).await, Ws::open(&server).await);
     // Each counts from 1.
-    other.tell(&[span_started(1, "t", "b"), span_ended(2, "t", "b", json!("b"))]).await;
-    one.tell(&[trace_started(1, "t"), event("span_started", 2, joined("x")["spans"][0].clone())]).await;
-    one.tell(&[span_started(3, "t", "a"), span_ended(4, "t", "a", json!("a")), trace_ended(5, "t")]).await;
+    other.send_acked(&[span_started(1, "t", "b"), span_ended(2, "t", "b", json!("b"))]).await;
+    one.send_acked(&[trace_started(1, "t"), event("span_started", 2, joined("x")["spans"][0].clone())]).await;
+    one.send_acked(&[span_started(3, "t", "a"), span_ended(4, "t", "a", json!("a")), trace_ended(5, "t")]).await;
     let trace = Client::of(&server).get("/api/v1/traces/t").json;
     assert_eq!((ids(&trace), &trace["status"]), (vec!["a", "b", "x"], &json!("completed")));
 }

@@ -106,7 +106,7 @@ fn what_was_answered_is_there_after_a_crash() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_is_said_with_its_remedy() {
+fn an_invalid_setting_is_an_error_with_its_remedy() {
     let taken = Server::start().unwrap();
     let error = Server::builder().with_addr(taken.addr()).start().unwrap_err();
     assert!(matches!(error, StartError::AddrInUse { .. }));
@@ -161,7 +161,7 @@ fn stopping_waits_for_nobody_for_long() {
     let server = Server::builder().with_db(dir.path().join("runs.db")).with_patience(2 * HANG).start().unwrap();
     let client = Client::of(&server);
     assert_eq!(client.get("/api/v1/traces").status, 200);
-    // One connection is idle, one has not said a word, one stands in the middle of a body: it was given leave to send.
+    // One connection is idle, one has sent nothing, one stands in the middle of a body: it was given leave to send.
     let mut body = support::connect(&server);
     body.write_all(
         b"POST /api/v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\

@@ -115,7 +115,7 @@ fn call_start() -> u64 {
 
 #[test]
 fn log_records_find_their_span_whichever_comes_first() {
-    let said = |trace: &Trace| {
+    let first_event = |trace: &Trace| {
         let span = &trace.spans.as_ref().unwrap()[1];
         let metadata = span.metadata.as_ref().map(|metadata| metadata.to_value().unwrap()).unwrap_or_default();
         metadata["events"][0]["name"].clone()
@@ -129,14 +129,14 @@ fn log_records_find_their_span_whichever_comes_first() {
                 wait(&server, ended);
             }
             export(&server, second, form);
-            let trace = wait(&server, |trace| ended(trace) && said(trace) == "app.note");
+            let trace = wait(&server, |trace| ended(trace) && first_event(trace) == "app.note");
             assert_eq!(trace, translated(&[&spans, &logs]));
         }
     }
 }
 
 #[test]
-fn what_is_told_again_replaces_and_what_is_made_up_goes() {
+fn spans_sent_again_replace_and_synthesized_ones_are_removed() {
     let server = Server::start().unwrap();
     let mut asks = call(1);
     let parts =
@@ -176,7 +176,7 @@ fn a_stop_stores_what_came_and_a_start_adds_to_it() {
     server.stop();
 
     let server = start();
-    let trace = server.trace(&id()).unwrap().expect("told before the stop, without any wait");
+    let trace = server.trace(&id()).unwrap().expect("stored before the stop, without any wait");
     assert_eq!(trace, translated(&[&first]));
     export(&server, &spans(&[call(2)]), JSON);
     let trace = wait(&server, has_spans(3));
@@ -210,7 +210,7 @@ fn the_root_that_comes_after_a_restart_ends_the_run() {
 }
 
 #[test]
-fn what_the_wire_told_is_added_to_and_not_changed() {
+fn otlp_adds_to_streamed_runs_and_changes_nothing() {
     let server = Server::start().unwrap();
     let mut uploaded = run(RUN);
     uploaded["spans"][0]["id"] = json!("c0000000-0000-0001-8448-eb211c80319c");
@@ -226,7 +226,7 @@ fn what_the_wire_told_is_added_to_and_not_changed() {
 }
 
 #[test]
-fn what_the_wire_tells_of_a_run_that_came_over_otlp_is_taken() {
+fn frames_of_a_run_that_came_over_otlp_are_stored() {
     let server = Server::start().unwrap();
     export(&server, &spans(&[call(1), agent()]), JSON);
     wait(&server, ended);
@@ -269,7 +269,7 @@ fn options_say_what_becomes_of_spans() {
 
 #[test]
 fn little_room_costs_no_span() {
-    // Less than one trace takes: each is told and forgotten at once, and its run grows in the database alone.
+    // Less than one trace takes: each is stored and forgotten at once, and its run grows in the database alone.
     let server = Server::builder().with_otlp_bytes(100).start().unwrap();
     for at in 1..=5 {
         export(&server, &spans(&[call(at)]), JSON);

@@ -71,7 +71,7 @@ fn spans_that_come_one_by_one_are_one_run() {
 }
 
 #[test]
-fn a_wrong_key_is_told_to_the_exporter() {
+fn the_exporter_receives_the_refusal_of_a_wrong_key() {
     let server = Server::builder().with_api_key("rt_right").start().unwrap();
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter(&server, Protocol::HttpBinary, None, "rt_wrong"))

@@ -220,7 +220,7 @@ fn other_types_and_encodings_are_refused() {
 }
 
 #[test]
-fn a_key_is_asked_for_where_the_others_ask() {
+fn these_endpoints_require_the_key() {
     let server = Server::builder().with_api_key("rt_right").start().unwrap();
     let to = |headers: &[(&str, &str)]| {
         let headers: Vec<_> = headers.iter().copied().chain([("content-type", PROTOBUF)]).collect();

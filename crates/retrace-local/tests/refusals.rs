@@ -258,7 +258,7 @@ fn a_body_of_another_type_is_refused() {
 }
 
 #[test]
-fn the_key_is_asked_for_and_never_told() {
+fn the_key_is_required_and_never_shown() {
     let server = Server::builder().with_api_key("rt_right").start().unwrap();
     let seed = seeded(&server);
     let none = Client::of(&server);
@@ -327,7 +327,7 @@ fn a_body_beyond_the_limit_is_refused_and_one_at_it_is_not() {
 fn a_browser_is_let_in_under_this_servers_name_only() {
     let server = Server::builder().with_host_name("devbox").start().unwrap();
     let seed = seeded(&server);
-    let asked = |headers: &str| {
+    let request_with = |headers: &str| {
         raw(&server, format!("DELETE /api/v1/traces/seed HTTP/1.1\r\n{headers}connection: close\r\n\r\n").as_bytes())
     };
     for headers in [
@@ -341,12 +341,12 @@ fn a_browser_is_let_in_under_this_servers_name_only() {
         "host: localhost\r\norigin: null\r\n",
         "",
     ] {
-        assert!(!asked(headers).refusal(403).is_empty(), "{headers}");
+        assert!(!request_with(headers).refusal(403).is_empty(), "{headers}");
     }
     assert_untouched(&server, &seed);
     let read = |host: &str| {
         raw(&server, format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes()).status
     };
     assert_eq!([read("evil.example"), read("devbox:3001"), read("127.0.0.1"), read("[::1]:9")], [403, 200, 200, 200]);
-    assert_eq!(asked("host: localhost:5\r\norigin: http://localhost:5\r\n").status, 204, "its own page may");
+    assert_eq!(request_with("host: localhost:5\r\norigin: http://localhost:5\r\n").status, 204, "its own page may");
 }

@@ -39,7 +39,7 @@ impl Files {
         let mut stream = StreamOwned::new(connection, TcpStream::connect(server.addr()).unwrap());
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
-        // A peer that closes without notice has said all it had to.
+        // A peer that closes without notice has sent everything.
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8(answer).unwrap()
     }

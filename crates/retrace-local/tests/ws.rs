@@ -22,13 +22,13 @@ fn keyed() -> Server {
 }
 
 #[tokio::test]
-async fn a_run_is_told_acked_and_read_back() {
+async fn a_run_is_streamed_acked_and_read_back() {
     let server = Server::start().unwrap();
     let mut ws = Ws::open(&server).await;
     let frames =
         [trace_started(1, "t"), span_started(2, "t", "s"), span_ended(3, "t", "s", json!(4)), trace_ended(4, "t")];
-    ws.tell(&frames).await;
-    let told = Client::of(&server).get("/api/v1/traces/t").json;
+    ws.send_acked(&frames).await;
+    let streamed = Client::of(&server).get("/api/v1/traces/t").json;
     let span = json!({
         "id": "s", "trace_id": "t", "parent_id": null, "span_type": "tool_call", "name": "look", "started_at": AT,
         "input": [1, 2.5], "ended_at": AT, "output": 4, "duration_ms": 3,
@@ -36,7 +36,7 @@ async fn a_run_is_told_acked_and_read_back() {
     let mut expected = frames[0]["data"].clone();
     expected.as_object_mut().unwrap().extend(frames[3]["data"].as_object().unwrap().clone());
     expected["spans"] = json!([span]);
-    assert_eq!(told, expected, "the same as an upload of the whole");
+    assert_eq!(streamed, expected, "the same as an upload of the whole");
     assert_eq!(server.wait_for_end(&"t".into(), HANG).unwrap().unwrap().status, Some(Status::Completed));
 }
 
@@ -121,7 +121,7 @@ async fn pages_and_strangers_are_kept_out() {
 }
 
 #[tokio::test]
-async fn acks_come_to_those_who_asked() {
+async fn acks_go_to_the_client_that_requested_them() {
     let server = Server::start().unwrap();
     for auth in [json!({"type": "auth", "api_key": "k"}), json!({"type": "auth", "api_key": "k", "acks": false})] {
         let mut ws = connect(&server, &[]).await.unwrap();
@@ -134,11 +134,12 @@ async fn acks_come_to_those_who_asked() {
     // A number need not be there, follow the last, or be new.
     let mut bare = trace_started(0, "u");
     bare.as_object_mut().unwrap().remove("seq");
-    ws.tell(&[trace_started(9, "t"), trace_started(3, "t"), bare.clone(), bare, trace_started(u64::MAX, "t")]).await;
+    ws.send_acked(&[trace_started(9, "t"), trace_started(3, "t"), bare.clone(), bare, trace_started(u64::MAX, "t")])
+        .await;
 }
 
 #[tokio::test]
-async fn a_frame_that_is_refused_says_which_field_and_stops_nothing() {
+async fn a_refused_frame_names_the_field_and_stops_nothing() {
     let server = Server::start().unwrap();
     let mut ws = Ws::open(&server).await;
     for (frame, field) in [
@@ -162,7 +163,7 @@ async fn a_frame_that_is_refused_says_which_field_and_stops_nothing() {
         ws.send(&frame).await;
     }
     ws.send(&json!({"type": "pong"})).await;
-    ws.tell(&[trace_started(6, "t")]).await;
+    ws.send_acked(&[trace_started(6, "t")]).await;
 }
 
 #[tokio::test]
@@ -185,14 +186,14 @@ async fn deep_values_are_stored_and_kill_nobody() {
     assert_eq!(ws.next().await["type"], "ack");
     assert_eq!(server.trace(&"t".into()).unwrap().unwrap().input.unwrap().as_str(), deep);
     ws.text(&format!(r#"{{"type":"new","data":{deep}}}"#)).await;
-    ws.tell(&[trace_ended(2, "t")]).await;
+    ws.send_acked(&[trace_ended(2, "t")]).await;
 }
 
 #[tokio::test]
 async fn what_is_no_text_ends_the_connection() {
     let server = Server::builder().with_max_body_bytes(100_000).start().unwrap();
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_started(1, "t")]).await;
+    ws.send_acked(&[trace_started(1, "t")]).await;
     ws.socket.send(Message::binary("x")).await.unwrap();
     assert_eq!(ws.closed().await.0, 1003);
 
@@ -213,7 +214,7 @@ async fn what_is_no_text_ends_the_connection() {
         frame
     };
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[fits(100_000)]).await;
+    ws.send_acked(&[fits(100_000)]).await;
     ws.send(&fits(100_001)).await;
     assert_eq!(ws.closed().await.0, 1009);
     let mut ws = Ws::open(&server).await;
@@ -234,7 +235,7 @@ async fn what_is_no_text_ends_the_connection() {
 async fn half_a_frame_is_none_and_what_came_before_it_is_kept() {
     let server = Server::start().unwrap();
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_started(1, "t")]).await;
+    ws.send_acked(&[trace_started(1, "t")]).await;
     ws.send(&span_started(2, "t", "a")).await;
     // The head of a frame of 200 bytes, and ten of them.
     let stream = ws.socket.get_mut();
@@ -242,14 +243,14 @@ async fn half_a_frame_is_none_and_what_came_before_it_is_kept() {
     stream.write_all(br#"{"type":"t"#).await.unwrap();
     ws.leave().await;
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[span_started(3, "t", "b"), trace_ended(4, "t")]).await;
+    ws.send_acked(&[span_started(3, "t", "b"), trace_ended(4, "t")]).await;
     let spans = server.trace(&"t".into()).unwrap().unwrap().spans.unwrap();
     let ids: Vec<String> = spans.iter().map(|span| span.id.to_string()).collect();
     assert_eq!(ids, ["a", "b"]);
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_is_let_go_with_all_it_said_stored() {
+async fn frames_of_a_client_that_disconnects_are_stored() {
     let server = Server::start().unwrap();
     let mut ws = Ws::open(&server).await;
     for frame in [trace_started(1, "t"), trace_ended(2, "t")] {
@@ -265,13 +266,13 @@ async fn a_client_that_leaves_is_let_go_with_all_it_said_stored() {
 }
 
 #[tokio::test]
-async fn stopping_says_goodbye_and_stores_what_was_read() {
+async fn a_stop_closes_connections_and_stores_what_was_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("runs.db");
     let server = Server::builder().with_db(&path).start().unwrap();
     let mut quiet = connect(&server, &[]).await.unwrap();
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_started(1, "t")]).await;
+    ws.send_acked(&[trace_started(1, "t")]).await;
     for seq in 2..200 {
         ws.send(&span_started(seq, "t", &seq.to_string())).await;
     }

@@ -42,7 +42,7 @@ async fn a_run_is_live_while_its_client_is_there() {
     let paths = ["/api/v1/traces/t", "/api/v1/traces/t?content=false", "/api/v1/traces/t?spans=false"];
 
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_started(1, "t")]).await;
+    ws.send_acked(&[trace_started(1, "t")]).await;
     let mut other = Ws::open(&server).await;
     for path in paths {
         assert_eq!(live(path, &client), true, "{path}");
@@ -57,7 +57,7 @@ async fn a_run_is_live_while_its_client_is_there() {
     assert_eq!(client.get("/api/v1/traces?status=running").json["traces"][0]["live"], false);
 
     // It goes on through another connection.
-    other.tell(&[span_started(2, "t", "a")]).await;
+    other.send_acked(&[span_started(2, "t", "a")]).await;
     assert_eq!(live(paths[0], &client), true);
 
     drop(server);
@@ -65,7 +65,7 @@ async fn a_run_is_live_while_its_client_is_there() {
     let client = Client::of(&server);
     assert_eq!(live(paths[0], &client), false, "after a restart nobody is connected");
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_ended(3, "t")]).await;
+    ws.send_acked(&[trace_ended(3, "t")]).await;
     assert_eq!(live(paths[0], &client), Value::Null, "what has ended is neither");
 
     // What was uploaded whole is neither, ended or not.
@@ -81,7 +81,7 @@ async fn a_watch_is_woken_by_the_end_of_a_connection() {
     for _ in 0..5 {
         let client = Client::of(&server);
         let mut ws = Ws::open(&server).await;
-        ws.tell(&[trace_started(1, "t")]).await;
+        ws.send_acked(&[trace_started(1, "t")]).await;
         let (version, _) = changes(&client, 0, None);
         let began = Instant::now();
         let watching = thread::spawn(move || changes(&client, version, Some(true)));
@@ -100,7 +100,7 @@ async fn a_run_that_has_not_ended_is_completed_by_upload_or_patch() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_started(1, "t"), span_started(2, "t", "a"), span_ended(3, "t", "z", json!("early"))]).await;
+    ws.send_acked(&[trace_started(1, "t"), span_started(2, "t", "a"), span_ended(3, "t", "z", json!("early"))]).await;
 
     let mut upload = run("t");
     upload["spans"].as_array_mut().unwrap().push(span_started(0, "t", "z")["data"].clone());
@@ -122,19 +122,19 @@ async fn a_run_that_has_not_ended_is_completed_by_upload_or_patch() {
 
     // Now it has ended: another upload is refused, and frames that come late reset nothing.
     assert_eq!(client.post("/api/v1/traces", &upload).status, 409);
-    ws.tell(&[trace_started(1, "t"), span_started(2, "t", "a")]).await;
+    ws.send_acked(&[trace_started(1, "t"), span_started(2, "t", "a")]).await;
     let mut late = client.get("/api/v1/traces/t").json;
     assert_eq!(late["status"], "completed");
     late["name"] = trace["name"].clone();
     assert_eq!(late["ended_at"], trace["ended_at"]);
     assert_eq!(late["spans"][0]["output"], "hello");
 
-    ws.tell(&[trace_started(4, "patched")]).await;
+    ws.send_acked(&[trace_started(4, "patched")]).await;
     assert_eq!(client.patch("/api/v1/traces/patched", &json!({"status": "failed", "lossy": true})).status, 200);
     assert_eq!(client.post("/api/v1/traces", &run("patched")).status, 409, "a patch may end it too");
 
     // An upload that does not end it leaves it open.
-    ws.tell(&[trace_started(5, "open")]).await;
+    ws.send_acked(&[trace_started(5, "open")]).await;
     let open = json!({"id": "open", "status": "running", "started_at": AT, "name": "later", "spans": []});
     for _ in 0..2 {
         assert_eq!(client.post("/api/v1/traces", &open).status, 200);
@@ -144,23 +144,23 @@ async fn a_run_that_has_not_ended_is_completed_by_upload_or_patch() {
         (&stored["status"], &stored["name"], &stored["live"]),
         (&json!("running"), &json!("later"), &json!(true))
     );
-    ws.tell(&[trace_ended(6, "open")]).await;
+    ws.send_acked(&[trace_ended(6, "open")]).await;
     assert_eq!(client.post("/api/v1/traces", &open).status, 409);
 
     // Begun over HTTP: the first upload has it, ended or not.
     let begun = json!({"id": "http", "status": "running", "started_at": AT, "spans": []});
     client.upload(&begun);
-    ws.tell(&[trace_started(7, "http")]).await;
+    ws.send_acked(&[trace_started(7, "http")]).await;
     assert_eq!(client.post("/api/v1/traces", &begun).status, 409);
 }
 
 #[tokio::test]
-async fn whoever_watches_a_run_is_told_what_is_new_and_no_more() {
+async fn a_subscriber_receives_changes_only() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);
     assert_eq!(client.get("/api/v1/traces/t/changes").status, 404);
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_started(1, "t"), span_started(3, "t", "b"), span_started(2, "t", "a")]).await;
+    ws.send_acked(&[trace_started(1, "t"), span_started(3, "t", "b"), span_started(2, "t", "a")]).await;
     let (first, whole) = changes(&client, 0, None);
     assert_eq!(ids(&whole), ["a", "b"], "in the order they started");
     assert!(whole["spans"][0].get("input").is_none() && whole["spans"][0]["content_bytes"]["input"].is_u64());
@@ -172,18 +172,18 @@ async fn whoever_watches_a_run_is_told_what_is_new_and_no_more() {
         let mut answer = agent.get(format!("{url}/api/v1/traces/t/changes?after={first}&live=true")).call().unwrap();
         serde_json::from_str::<Value>(&answer.body_mut().read_to_string().unwrap()).unwrap()
     });
-    ws.tell(&[span_ended(4, "t", "b", json!(1))]).await;
+    ws.send_acked(&[span_ended(4, "t", "b", json!(1))]).await;
     let changed = tokio::task::spawn_blocking(move || watching.join().unwrap()).await.unwrap();
     assert_eq!(ids(&changed), ["b"]);
     assert_eq!(changed["spans"][0]["ended_at"], AT);
     let second = changed["version"].as_u64().unwrap();
     assert!(second > first);
 
-    ws.tell(&[trace_ended(5, "t")]).await;
+    ws.send_acked(&[trace_ended(5, "t")]).await;
     let (third, changed) = changes(&client, second, Some(true));
     assert_eq!((ids(&changed).len(), &changed["status"]), (0, &json!("completed")));
-    // An event that says nothing new changes nothing; a mark does.
-    ws.tell(&[trace_ended(5, "t"), span_ended(4, "t", "b", json!(1))]).await;
+    // An event without news changes nothing; a mark does.
+    ws.send_acked(&[trace_ended(5, "t"), span_ended(4, "t", "b", json!(1))]).await;
     assert_eq!(client.post("/api/v1/traces/t/golden", &json!({"golden": true})).status, 200);
     let (fourth, changed) = changes(&client, third, None);
     assert_eq!((ids(&changed).len(), &changed["golden"]), (0, &json!(true)));
@@ -196,7 +196,7 @@ async fn whoever_watches_a_run_is_told_what_is_new_and_no_more() {
 async fn stopping_lets_go_of_those_who_watch() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);
-    Ws::open(&server).await.tell(&[trace_started(1, "t"), trace_ended(2, "t")]).await;
+    Ws::open(&server).await.send_acked(&[trace_started(1, "t"), trace_ended(2, "t")]).await;
     let (version, _) = changes(&client, 0, None);
     let mut watch = support::connect(&server);
     let request = format!("GET /api/v1/traces/t/changes?after={version} HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -244,19 +244,19 @@ async fn an_ack_comes_after_the_commit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_stored_is_not_acked_and_its_client_is_told_to_come_back() {
+async fn a_frame_that_cannot_be_stored_is_not_acked_and_its_client_reconnects() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("runs.db");
     let server = Server::builder().with_db(&path).start().unwrap();
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_started(1, "t")]).await;
+    ws.send_acked(&[trace_started(1, "t")]).await;
     let other = Connection::open(&path).unwrap();
     let refuse = "CREATE TRIGGER full BEFORE INSERT ON spans BEGIN SELECT raise(ABORT, 'full'); END";
     other.execute_batch(refuse).unwrap();
     ws.send(&span_started(2, "t", "a")).await;
     assert_eq!(ws.closed().await.0, 1011);
     other.execute_batch("DROP TRIGGER full").unwrap();
-    Ws::open(&server).await.tell(&[span_started(2, "t", "a"), trace_ended(3, "t")]).await;
+    Ws::open(&server).await.send_acked(&[span_started(2, "t", "a"), trace_ended(3, "t")]).await;
     assert_eq!(server.trace(&"t".into()).unwrap().unwrap().spans.unwrap().len(), 1);
 }
 

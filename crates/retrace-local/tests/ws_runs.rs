@@ -1,4 +1,4 @@
-//! Runs told event by event: whatever comes twice, late, out of order or through several connections ends in one record
+//! Runs sent event by event: whatever comes twice, late, out of order or through several connections ends in one record
 //! (PROTOCOL.md sections 5, 6 and 22).
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
@@ -29,10 +29,10 @@ fn with(mut frame: Value, data: &Value) -> Value {
     frame
 }
 
-/// What is stored after these events, told in this order by one client; without what says only that it is interrupted.
+/// Returns the run that is stored after one client sent these events in this order, without the mark that it is interrupted.
 async fn stored(frames: &[Value]) -> Value {
     let server = Server::start().unwrap();
-    Ws::open(&server).await.tell(frames).await;
+    Ws::open(&server).await.send_acked(frames).await;
     read(&server)
 }
 
@@ -88,13 +88,13 @@ async fn the_last_end_holds() {
     let first = with(span_ended(3, "t", "s", Value::Null), &json!({"output_tokens": 7}));
     let start = [trace_started(1, "t"), span_started(2, "t", "s")];
     let [a, b] = start.clone();
-    let told = stored(&[a, b, first.clone(), second.clone()]).await;
-    let end = span(&told, "s");
+    let sent = stored(&[a, b, first.clone(), second.clone()]).await;
+    let end = span(&sent, "s");
     assert_eq!((&end["output"], &end["ended_at"]), (&json!("real"), &json!(LATER)));
     assert_eq!((&end["duration_ms"], &end["output_tokens"]), (&json!(3), &json!(7)), "what it does not say stays");
-    // Sent again after the second, because its ack was lost: it was said before all the same.
+    // Sent again after the second, because its ack was lost: it was sent before all the same.
     let [a, b] = start.clone();
-    assert_eq!(stored(&[a, b, first.clone(), second.clone(), first.clone()]).await, told);
+    assert_eq!(stored(&[a, b, first.clone(), second.clone(), first.clone()]).await, sent);
     // Without numbers the order is all there is.
     let [a, b] = start;
     let turned = stored(&[bare(a), bare(b), bare(second), bare(first)]).await;
@@ -151,24 +151,24 @@ async fn a_late_start_of_a_run_adds_and_never_resets() {
 async fn an_end_alone_stands_and_the_last_of_several_holds() {
     let server = Server::start().unwrap();
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[trace_ended(5, "t")]).await;
+    ws.send_acked(&[trace_ended(5, "t")]).await;
     let mut expected = trace_ended(5, "t")["data"].clone();
     expected["spans"] = json!([]);
     assert_eq!(read(&server), expected);
-    ws.tell(&[trace_started(4, "t")]).await;
+    ws.send_acked(&[trace_started(4, "t")]).await;
     expected["name"] = json!("agent");
     expected["input"] = json!({"q": 1});
     assert_eq!(read(&server), expected);
 
     let failed = json!({"status": "failed", "error": "E", "lossy": true, "output": null, "total_tokens": null});
-    ws.tell(&[with(trace_ended(6, "t"), &failed), trace_ended(5, "t")]).await;
+    ws.send_acked(&[with(trace_ended(6, "t"), &failed), trace_ended(5, "t")]).await;
     expected["status"] = json!("failed");
     expected["error"] = json!("E");
     expected["lossy"] = json!(true);
     expected["output"] = Value::Null;
     assert_eq!(read(&server), expected);
     // Older clients do not say when it began.
-    ws.tell(&[event("trace_ended", 7, json!({"id": "old", "ended_at": AT, "status": "completed"}))]).await;
+    ws.send_acked(&[event("trace_ended", 7, json!({"id": "old", "ended_at": AT, "status": "completed"}))]).await;
     assert_eq!(Client::of(&server).get("/api/v1/traces/old").json["status"], "completed");
 }
 
@@ -177,15 +177,15 @@ async fn spans_wait_for_their_trace() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);
     let mut ws = Ws::open(&server).await;
-    ws.tell(&[span_started(2, "t", "a"), span_ended(3, "t", "a", json!(1)), span_started(4, "u", "a")]).await;
+    ws.send_acked(&[span_started(2, "t", "a"), span_ended(3, "t", "a", json!(1)), span_started(4, "u", "a")]).await;
     assert_eq!(client.get("/api/v1/traces/t").status, 404, "no trace yet");
     assert_eq!(client.get("/api/v1/traces").json["total"], 0);
-    assert_eq!(client.get("/api/v1/traces/t/spans/a").json["output"], 1, "but its spans can be asked for");
-    ws.tell(&[trace_started(1, "t")]).await;
+    assert_eq!(client.get("/api/v1/traces/t/spans/a").json["output"], 1, "but its spans can be requested");
+    ws.send_acked(&[trace_started(1, "t")]).await;
     assert_eq!(span(&read(&server), "a")["output"], 1);
 
     // An upload is such a trace too: one span is known already, another not, and an end waits.
-    ws.tell(&[span_ended(9, "u", "c", json!("late"))]).await;
+    ws.send_acked(&[span_ended(9, "u", "c", json!("late"))]).await;
     let run = json!({"id": "u", "status": "completed", "started_at": AT, "spans": [
         with(span_started(0, "u", "b"), &json!({}))["data"], with(span_started(0, "u", "a"), &json!({"output": 5}))["data"],
         span_started(0, "u", "c")["data"],
@@ -196,9 +196,9 @@ async fn spans_wait_for_their_trace() {
     assert_eq!((&span(&trace, "a")["output"], &span(&trace, "c")["output"]), (&json!(5), &json!("late")));
     assert_eq!(client.post("/api/v1/traces", &run).status, 409);
     // What is deleted is deleted whole.
-    ws.tell(&[span_ended(10, "u", "d", json!(1))]).await;
+    ws.send_acked(&[span_ended(10, "u", "d", json!(1))]).await;
     assert_eq!(client.delete("/api/v1/traces/u").status, 204);
-    ws.tell(&[trace_started(11, "u"), span_started(12, "u", "d")]).await;
+    ws.send_acked(&[trace_started(11, "u"), span_started(12, "u", "d")]).await;
     let again = client.get("/api/v1/traces/u").json;
     assert_eq!((again["spans"].as_array().unwrap().len(), &span(&again, "d")["output"]), (1, &Value::Null));
 }
@@ -249,10 +249,10 @@ proptest! {
             for _ in 0..3 {
                 connections.push(Ws::open(&server).await);
             }
-            let mut told: Vec<(usize, usize)> = more.iter().map(|(at, way)| (at.index(12), *way)).collect();
-            told.extend(order.into_iter().zip(through));
-            let cut = cut.index(told.len());
-            for (at, (frame, way)) in told.into_iter().enumerate() {
+            let mut sent: Vec<(usize, usize)> = more.iter().map(|(at, way)| (at.index(12), *way)).collect();
+            sent.extend(order.into_iter().zip(through));
+            let cut = cut.index(sent.len());
+            for (at, (frame, way)) in sent.into_iter().enumerate() {
                 if at == cut {
                     connections[way].leave().await;
                     connections[way] = Ws::open(&server).await;

@@ -51,7 +51,7 @@ pub fn fork_claim(fork_id: &str) -> String {
 /// `GET` the state of a hold; `POST` a [`crate::enforcement::HoldDecision`], which this project's receiver takes.
 #[must_use]
 pub fn enforcement_hold(hold_id: &str) -> String {
-    format!("/api/v1/enforcement/holds/{}", segment(hold_id))
+    format!("{ENFORCEMENT_HOLDS}/{}", segment(hold_id))
 }
 
 /// The same paths for a router: `{…}` stands for an id.

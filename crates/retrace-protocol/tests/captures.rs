@@ -24,7 +24,7 @@ fn value_of<T: Serialize>(typed: &T) -> Value {
     serde_json::to_value(typed).unwrap()
 }
 
-/// The JSON text of the line's frame or body. Where the capture says that the text was no JSON, the words that JSON
+/// The JSON text of the line's frame or body. Where the capture states that the text was no JSON, the words that JSON
 /// lacks are read as null.
 fn text_of(line: &Value, field: &str) -> Option<String> {
     match (&line[field], line["raw"].as_str()) {

@@ -17,21 +17,19 @@ use serde_json::{Map, Value, json};
 const TEXTS: [Api; 4] =
     [Api::OpenAiCompletions, Api::OllamaGenerate, Api::HuggingFaceTextGeneration, Api::WatsonxTextGeneration];
 
-const CHATS: [Api; 13] = [
-    Api::GeminiInteractions,
-    Api::OpenAiCompletions,
-    Api::OllamaGenerate,
-    Api::HuggingFaceTextGeneration,
-    Api::WatsonxTextGeneration,
-    Api::CohereV1Chat,
-    Api::OpenAiChat,
-    Api::OpenAiResponses,
-    Api::AnthropicMessages,
-    Api::GeminiGenerateContent,
-    Api::CohereV2Chat,
-    Api::OllamaChat,
-    Api::BedrockConverse,
-];
+/// APIs of chats and of text generation. Answers of `BedrockInvoke` have the format of the family of the model, and tests of
+/// their own.
+fn chats() -> Vec<Api> {
+    const OTHERS: [Api; 6] = [
+        Api::OpenAiEmbeddings,
+        Api::GeminiEmbedContent,
+        Api::CohereEmbed,
+        Api::OllamaEmbed,
+        Api::VertexPredict,
+        Api::BedrockInvoke,
+    ];
+    Api::ALL.into_iter().filter(|api| !OTHERS.contains(api)).collect()
+}
 
 /// The URL and the body of a call of this API.
 fn call(api: Api, streamed: bool) -> (String, Value) {
@@ -78,8 +76,9 @@ fn parse(api: Api, streamed: bool, response: &Response, piece: usize) -> Map<Str
     let genai = Instrumentation::builder().with_tracer_provider(&provider).with_capture(Capture::SpanOnly).build();
     let (url, body) = call(api, streamed);
     let body = body.to_string();
-    let mut call =
-        genai.start(&Request { method: "POST", url: &url, body: Some(body.as_bytes()) }).expect("a model call");
+    let mut call = genai
+        .start(&Request { method: "POST", url: &url, body: Some(body.as_bytes()) })
+        .unwrap_or_else(|| panic!("{api}: {url} is no model call with this body: {body}"));
     let headers: HeaderMap = response
         .headers
         .iter()
@@ -241,7 +240,7 @@ fn answers(api: Api) -> impl Strategy<Value = Answer> {
 }
 
 fn any_answer() -> impl Strategy<Value = (Api, Answer)> {
-    prop::sample::select(&CHATS[..]).prop_flat_map(|api| (Just(api), answers(api)))
+    prop::sample::select(chats()).prop_flat_map(|api| (Just(api), answers(api)))
 }
 
 proptest! {
@@ -375,7 +374,7 @@ fn tools_of_providers_and_media_come_back() {
 #[test]
 fn an_api_without_tools_of_its_own_refuses_them_with_the_reason() {
     let (_, _, parts) = provider_parts().remove(0);
-    for api in CHATS {
+    for api in chats() {
         let answer = text(vec![ChoicePart::Provider(parts[0].clone())]);
         let has_them = matches!(api, Api::AnthropicMessages | Api::GeminiGenerateContent | Api::BedrockConverse);
         match render(api, &answer, false) {

@@ -23,9 +23,10 @@ fn messages(span: &retrace_protocol::Span) -> Json {
 #[test]
 fn what_libraries_add_beside_the_registry_is_read() {
     for key in ["gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.usage.cost_usd", "gen_ai.cost.total_tokens"] {
-        let told = span_of(&chat(1, 0).with("gen_ai.request.model", "gpt-4o-mini").with_value(key, Value::Float(0.25)));
-        assert_eq!(told.cost, Some(0.25), "{key}");
-        assert!(metadata(&told)["attributes"].get(key).is_none(), "{key} is said once");
+        let translated =
+            span_of(&chat(1, 0).with("gen_ai.request.model", "gpt-4o-mini").with_value(key, Value::Float(0.25)));
+        assert_eq!(translated.cost, Some(0.25), "{key}");
+        assert!(metadata(&translated)["attributes"].get(key).is_none(), "{key} is carried once");
     }
     let call = chat(1, 0)
         .with("gen_ai.request.messages", r#"[{"role":"user","content":"hi"}]"#)
@@ -34,12 +35,12 @@ fn what_libraries_add_beside_the_registry_is_read() {
         .with_value("gen_ai.usage.input_tokens.cached", Value::Int(4))
         .with_value("gen_ai.usage.cache_write_input_tokens", Value::Int(2))
         .with_value("gen_ai.response.streaming", Value::Bool(true));
-    let told = span_of(&call);
-    assert_eq!(messages(&told), value!([{"role": "user", "content": "hi"}]));
-    assert_eq!(told.output.as_ref().unwrap().as_str(), "\"yes\"");
-    let said = metadata(&told);
-    assert_eq!((&said["usage"]["cache_read_tokens"], &said["streaming"]), (&value!(4), &value!(true)));
-    assert_eq!(said["usage"]["cache_creation_tokens"], 2);
+    let translated = span_of(&call);
+    assert_eq!(messages(&translated), value!([{"role": "user", "content": "hi"}]));
+    assert_eq!(translated.output.as_ref().unwrap().as_str(), "\"yes\"");
+    let facts = metadata(&translated);
+    assert_eq!((&facts["usage"]["cache_read_tokens"], &facts["streaming"]), (&value!(4), &value!(true)));
+    assert_eq!(facts["usage"]["cache_creation_tokens"], 2);
 }
 
 #[test]
@@ -69,19 +70,19 @@ fn input_tokens_that_exclude_the_cache_contain_it_in_the_record() {
 }
 
 #[test]
-fn the_message_of_a_tool_on_its_own_span_is_what_it_was_asked_with() {
-    let asked = |span: TestSpan| {
+fn the_message_of_a_tool_on_its_own_span_is_its_arguments() {
+    let requested = |span: TestSpan| {
         let message = [("content", r#"{"city": "Oslo"}"#), ("id", "c1"), ("role", "tool")];
         span.event("gen_ai.tool.message", &message)
     };
     let answered = |span: TestSpan| span.event("gen_ai.choice", &[("message", r#"[{"text": "4 C"}]"#), ("id", "c1")]);
-    let told = span_of(&answered(asked(tool(1, 0, "look", "c1"))));
-    assert_eq!(json(told.input.as_ref()), value!({"city": "Oslo"}));
-    assert_eq!(told.output.as_ref().unwrap().as_str(), "\"4 C\"");
-    let told = span_of(&asked(tool(1, 0, "look", "c1")));
-    assert_eq!(messages(&told)[0]["role"], "tool", "one that has not answered may have been told an answer");
-    let told = span_of(&answered(asked(tool(1, 0, "look", "c2"))));
-    assert_eq!(messages(&told)[0]["tool_call_id"], "c1", "a message about another call is that");
+    let translated = span_of(&answered(requested(tool(1, 0, "look", "c1"))));
+    assert_eq!(json(translated.input.as_ref()), value!({"city": "Oslo"}));
+    assert_eq!(translated.output.as_ref().unwrap().as_str(), "\"4 C\"");
+    let translated = span_of(&requested(tool(1, 0, "look", "c1")));
+    assert_eq!(messages(&translated)[0]["role"], "tool", "a tool without an answer may have an answer as its input");
+    let translated = span_of(&answered(requested(tool(1, 0, "look", "c2"))));
+    assert_eq!(messages(&translated)[0]["tool_call_id"], "c1", "a message about another call is that");
 }
 
 #[test]
@@ -123,11 +124,14 @@ fn an_openinference_call_is_read_from_its_keys_in_any_order() {
         .with_value("llm.token_count.completion_details.reasoning", Value::Int(1))
         .with_value("llm.cost.total", Value::Float(0.25));
     let (trace, spans) = run_of(&[call]);
-    let told = &spans[0];
-    assert_eq!((told.span_type, told.model.as_deref(), told.cost), (SpanType::LlmCall, Some("claude"), Some(0.25)));
-    assert_eq!((told.input_tokens, told.output_tokens, trace.total_tokens), (Some(7), Some(3), Some(10)));
+    let translated = &spans[0];
     assert_eq!(
-        messages(told),
+        (translated.span_type, translated.model.as_deref(), translated.cost),
+        (SpanType::LlmCall, Some("claude"), Some(0.25))
+    );
+    assert_eq!((translated.input_tokens, translated.output_tokens, trace.total_tokens), (Some(7), Some(3), Some(10)));
+    assert_eq!(
+        messages(translated),
         value!([
             {"role": "system", "content": "be terse"},
             {"role": "assistant", "content": "", "reasoning": "hm",
@@ -136,9 +140,9 @@ fn an_openinference_call_is_read_from_its_keys_in_any_order() {
             {"role": "user", "content": "and now?"},
         ])
     );
-    assert_eq!(json(told.output.as_ref()), "done");
+    assert_eq!(json(translated.output.as_ref()), "done");
     assert_eq!(
-        metadata(told),
+        metadata(translated),
         value!({
             "operation": "LLM",
             "provider": "anthropic",
@@ -164,16 +168,16 @@ fn openinference_spans_of_other_kinds_keep_what_they_were_given_and_returned() {
             ("retrieval.documents.0.document.metadata", r#"{"page": 3}"#),
         ],
     );
-    let told = span_of(&retriever.with_value("retrieval.documents.0.document.score", Value::Float(0.5)));
-    assert_eq!((told.span_type, json(told.input.as_ref())), (SpanType::Action, "how?".into()));
+    let translated = span_of(&retriever.with_value("retrieval.documents.0.document.score", Value::Float(0.5)));
+    assert_eq!((translated.span_type, json(translated.input.as_ref())), (SpanType::Action, "how?".into()));
     assert_eq!(
-        json(told.output.as_ref()),
+        json(translated.output.as_ref()),
         value!([
             {"document": {"content": "first", "metadata": {"page": 3}, "score": 0.5}},
             {"document": {"content": "second"}},
         ])
     );
-    assert_eq!(metadata(&told), value!({"operation": "RETRIEVER"}));
+    assert_eq!(metadata(&translated), value!({"operation": "RETRIEVER"}));
 
     let tool = with(
         span(1, 0, "run"),
@@ -197,8 +201,8 @@ fn openinference_spans_of_other_kinds_keep_what_they_were_given_and_returned() {
         assert_eq!(span_of(&span(1, 0, "x").with("openinference.span.kind", kind)).span_type, span_type, "{kind}");
     }
     let agent = with(span(1, 0, "run"), &[("openinference.span.kind", "AGENT"), ("agent.name", "planner")]);
-    let told = span_of(&agent);
-    assert_eq!((told.name.as_str(), told.agent_role.as_deref()), ("planner", Some("planner")));
+    let translated = span_of(&agent);
+    assert_eq!((translated.name.as_str(), translated.agent_role.as_deref()), ("planner", Some("planner")));
 }
 
 #[test]
@@ -212,9 +216,9 @@ fn texts_to_embed_and_prompts_are_messages() {
             ("embedding.embeddings.1.embedding.text", "two"),
         ],
     );
-    let told = span_of(&embedding);
-    assert_eq!((told.span_type, told.model.as_deref()), (SpanType::LlmCall, Some("e-1")));
-    assert_eq!(messages(&told), value!([{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]));
+    let translated = span_of(&embedding);
+    assert_eq!((translated.span_type, translated.model.as_deref()), (SpanType::LlmCall, Some("e-1")));
+    assert_eq!(messages(&translated), value!([{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]));
     let completion = with(
         span(1, 0, "Completion"),
         &[
@@ -224,9 +228,9 @@ fn texts_to_embed_and_prompts_are_messages() {
             ("llm.choices.1.completion.text", "b"),
         ],
     );
-    let told = span_of(&completion);
+    let translated = span_of(&completion);
     assert_eq!(
-        (messages(&told), json(told.output.as_ref())),
+        (messages(&translated), json(translated.output.as_ref())),
         (value!([{"role": "user", "content": "go"}]), value!(["a", "b"]))
     );
 }
@@ -244,22 +248,22 @@ fn a_call_that_recorded_only_its_request_and_answer_is_read_from_those() {
             ),
         ],
     );
-    let told = span_of(&call);
+    let translated = span_of(&call);
     assert_eq!(
-        (messages(&told), json(told.output.as_ref())),
+        (messages(&translated), json(translated.output.as_ref())),
         (value!([{"role": "user", "content": "hi"}]), "ho".into())
     );
-    let own = metadata(&told);
+    let own = metadata(&translated);
     assert_eq!((&own["response_id"], &own["finish_reasons"]), (&value!("r-1"), &value!(["stop"])));
     assert!(own["attributes"]["input.value"].is_string(), "the rest of the request is kept: {own}");
     let bare =
         with(span(1, 0, "llm"), &[("openinference.span.kind", "LLM"), ("input.value", "hi"), ("output.value", "ho")]);
-    let told = span_of(&bare);
+    let translated = span_of(&bare);
     assert_eq!(
-        (messages(&told), json(told.output.as_ref())),
+        (messages(&translated), json(translated.output.as_ref())),
         (value!([{"role": "user", "content": "hi"}]), "ho".into())
     );
-    assert_eq!(metadata(&told), value!({"operation": "LLM"}));
+    assert_eq!(metadata(&translated), value!({"operation": "LLM"}));
 }
 
 #[test]
@@ -292,9 +296,9 @@ fn openllmetry_before_its_move_is_read_from_indexed_keys() {
     let call =
         call.with_value("llm.is_streaming", Value::Bool(true)).with_value("gen_ai.usage.prompt_tokens", Value::Int(5));
     let (trace, spans) = run_of(&[call]);
-    let told = &spans[0];
+    let translated = &spans[0];
     assert_eq!(
-        messages(told),
+        messages(translated),
         value!([
             {"role": "user", "content": "what is this?"},
             {"role": "user", "content": [
@@ -303,9 +307,9 @@ fn openllmetry_before_its_move_is_read_from_indexed_keys() {
             ]},
         ])
     );
-    assert_eq!((json(told.output.as_ref()), told.input_tokens), ("a cat".into(), Some(5)));
+    assert_eq!((json(translated.output.as_ref()), translated.input_tokens), ("a cat".into(), Some(5)));
     assert_eq!(
-        metadata(told),
+        metadata(translated),
         value!({
             "operation": "chat",
             "provider": "anthropic",
@@ -377,10 +381,13 @@ fn messages_come_as_events_of_the_span_too() {
             "gen_ai.choice",
             &[("gen_ai.event.content", r#"{"index": 0, "finish_reason": "stop", "message": {"content": "ho"}}"#)],
         );
-    let told = span_of(&call);
-    assert_eq!(messages(&told), value!([{"role": "system", "content": "be terse"}, {"role": "user", "content": "hi"}]));
-    assert_eq!(json(told.output.as_ref()), "ho");
-    let own = metadata(&told);
+    let translated = span_of(&call);
+    assert_eq!(
+        messages(&translated),
+        value!([{"role": "system", "content": "be terse"}, {"role": "user", "content": "hi"}])
+    );
+    assert_eq!(json(translated.output.as_ref()), "ho");
+    let own = metadata(&translated);
     assert_eq!((&own["finish_reasons"], own.get("events")), (&value!(["stop"]), None));
 
     // Of two sources the span itself is believed; the event is kept.
@@ -393,12 +400,12 @@ fn messages_come_as_events_of_the_span_too() {
     let oldest = chat(1, 0)
         .event("gen_ai.content.prompt", &[("gen_ai.prompt", r#"[{"role": "user", "content": "hi"}]"#)])
         .event("gen_ai.content.completion", &[("gen_ai.completion", r#"[{"role": "assistant", "content": "ho"}]"#)]);
-    let told = span_of(&oldest);
+    let translated = span_of(&oldest);
     assert_eq!(
-        (messages(&told), json(told.output.as_ref())),
+        (messages(&translated), json(translated.output.as_ref())),
         (value!([{"role": "user", "content": "hi"}]), "ho".into())
     );
-    assert_eq!(metadata(&told).get("events"), None);
+    assert_eq!(metadata(&translated).get("events"), None);
 }
 
 #[test]
@@ -410,12 +417,12 @@ fn bodies_of_log_records_are_messages() {
             Value::Json(r#"{"index": 0, "finish_reason": "stop", "message": {"content": "ho"}}"#.into()),
         )
         .record("something.else", Value::Json(r#"{"kept": 1}"#.into()));
-    let told = span_of(&call);
+    let translated = span_of(&call);
     assert_eq!(
-        (messages(&told), json(told.output.as_ref())),
+        (messages(&translated), json(translated.output.as_ref())),
         (value!([{"role": "user", "content": "hi"}]), "ho".into())
     );
-    let events = metadata(&told)["events"].take();
+    let events = metadata(&translated)["events"].take();
     assert_eq!(
         (events[0]["name"].as_str(), &events[0]["attributes"]),
         (Some("something.else"), &value!({"body": {"kept": 1}}))
@@ -426,13 +433,13 @@ fn bodies_of_log_records_are_messages() {
 #[test]
 fn an_exception_of_an_operation_is_its_failure() {
     let exception = [("exception.type", "RateLimit"), ("exception.message", "slow down")];
-    let told = span_of(&chat(1, 0).event("gen_ai.client.operation.exception", &exception));
-    assert_eq!(told.error.as_deref(), Some("RateLimit: slow down"));
+    let translated = span_of(&chat(1, 0).event("gen_ai.client.operation.exception", &exception));
+    assert_eq!(translated.error.as_deref(), Some("RateLimit: slow down"));
 }
 
 #[test]
 fn a_span_that_speaks_two_dialects_is_read_field_by_field() {
-    let told = span_of(&with(
+    let translated = span_of(&with(
         span(1, 0, "llm"),
         &[
             ("openinference.span.kind", "CHAIN"),
@@ -440,33 +447,33 @@ fn a_span_that_speaks_two_dialects_is_read_field_by_field() {
             ("gen_ai.output.messages", r#"[{"role": "assistant", "parts": [{"type": "text", "content": "current"}]}]"#),
             ("llm.output_messages.0.message.content", "inference"),
             ("gen_ai.completion.0.content", "metry"),
-            ("llm.input_messages.0.message.content", "asked"),
-            ("gen_ai.prompt.0.content", "asked otherwise"),
+            ("llm.input_messages.0.message.content", "a question"),
+            ("gen_ai.prompt.0.content", "another question"),
         ],
     ));
-    assert_eq!(told.span_type, SpanType::LlmCall);
+    assert_eq!(translated.span_type, SpanType::LlmCall);
     assert_eq!(
-        (messages(&told), json(told.output.as_ref())),
-        (value!([{"role": "user", "content": "asked"}]), "current".into())
+        (messages(&translated), json(translated.output.as_ref())),
+        (value!([{"role": "user", "content": "a question"}]), "current".into())
     );
     assert_eq!(
-        metadata(&told)["attributes"],
+        metadata(&translated)["attributes"],
         value!({
             "openinference.span.kind": "CHAIN",
             "llm.output_messages.0.message.content": "inference",
             "gen_ai.completion.0.content": "metry",
-            "gen_ai.prompt.0.content": "asked otherwise",
+            "gen_ai.prompt.0.content": "another question",
         })
     );
     // Messages outweigh the prompt that they were made from.
-    let told = span_of(
+    let translated = span_of(
         &with(span(1, 0, "llm"), &[("openinference.span.kind", "LLM"), ("llm.input_messages.0.message.content", "hi")])
             .with_value("llm.prompts", Value::Json(r#"["Human: hi"]"#.into())),
     );
-    assert_eq!(messages(&told), value!([{"role": "user", "content": "hi"}]));
-    assert_eq!(metadata(&told)["attributes"], value!({"llm.prompts": ["Human: hi"]}));
+    assert_eq!(messages(&translated), value!([{"role": "user", "content": "hi"}]));
+    assert_eq!(metadata(&translated)["attributes"], value!({"llm.prompts": ["Human: hi"]}));
     // A whole value of a dialect that is trusted less does not outweigh keys of one that is trusted more.
-    let told = span_of(&with(
+    let translated = span_of(&with(
         span(1, 0, "llm"),
         &[
             ("openinference.span.kind", "LLM"),
@@ -474,7 +481,7 @@ fn a_span_that_speaks_two_dialects_is_read_field_by_field() {
             ("llm.output_messages.0.message.content", "keys"),
         ],
     ));
-    assert_eq!(json(told.output.as_ref()), "keys");
+    assert_eq!(json(translated.output.as_ref()), "keys");
 }
 
 #[test]
@@ -524,13 +531,13 @@ fn hostile_indices_cost_no_more_than_their_keys() {
     for n in (0..20_000).rev() {
         call = call.with(&format!("gen_ai.prompt.{n}.content"), "y");
     }
-    let told = span_of(&call);
-    assert_eq!(messages(&told).as_array().unwrap().len(), 4);
-    assert_eq!(metadata(&told)["attributes"].as_object().unwrap().len(), 20_000 + 4);
+    let translated = span_of(&call);
+    assert_eq!(messages(&translated).as_array().unwrap().len(), 4);
+    assert_eq!(metadata(&translated)["attributes"].as_object().unwrap().len(), 20_000 + 4);
 }
 
 #[test]
-fn without_content_no_dialect_tells_any() {
+fn without_content_no_dialect_carries_any() {
     let secret = "canary-7f3a";
     let mut call = span(1, 0, "llm").with("openinference.span.kind", "LLM").with("traceloop.span.kind", "tool");
     for key in [
@@ -561,6 +568,6 @@ fn without_content_no_dialect_tells_any() {
         .record("something.else", Value::Str(secret.into()));
     let mut options = retrace_translate::Options::default();
     options.capture_content = false;
-    let told = format!("{:?}", record_with(options, &[call]).runs);
-    assert!(!told.contains(secret), "{told}");
+    let translated = format!("{:?}", record_with(options, &[call]).runs);
+    assert!(!translated.contains(secret), "{translated}");
 }

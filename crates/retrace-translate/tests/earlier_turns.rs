@@ -77,10 +77,10 @@ fn both_ways(spans: &[TestSpan]) -> [Vec<Span>; 2] {
         }
     }
     recorder.finish();
-    let mut said = Outputs::default();
-    said.take(&mut recorder);
-    assert!(said.runs.is_empty() && recorder.weight() == 0);
-    let live = said.live.into_iter().filter_map(|live| match live.event {
+    let mut outputs = Outputs::default();
+    outputs.take(&mut recorder);
+    assert!(outputs.runs.is_empty() && recorder.weight() == 0);
+    let live = outputs.live.into_iter().filter_map(|live| match live.event {
         LiveEvent::SpanEnded(recorded) => Some(recorded.span),
         _ => None,
     });
@@ -226,9 +226,9 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 /// Adds the messages of a step to a conversation; `model` is there for each answer of the model's.
 fn take(messages: &mut Vec<Json>, step: &Step, at: usize, of: &str, mut model: impl FnMut(&[Json], &Json)) {
-    let mut answer = |messages: &mut Vec<Json>, said: Json| {
-        model(messages, &said);
-        messages.push(said);
+    let mut answer = |messages: &mut Vec<Json>, turn: Json| {
+        model(messages, &turn);
+        messages.push(turn);
     };
     match step {
         Step::User => messages.push(user(&format!("{of} {at}"))),

@@ -106,7 +106,7 @@ fn a_result_that_is_an_error_fails_its_span() {
 #[test]
 fn arguments_of_tools_stand_without_their_envelopes() {
     let arguments = json!({"port": "Bergen"});
-    for asked in [
+    for given in [
         json!({"method": "tools/call", "params": {"name": "tide_table", "arguments": arguments}}),
         json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "tide_table", "arguments": arguments}}),
         json!({"tool_name": "tide_table", "arguments": arguments}),
@@ -117,8 +117,8 @@ fn arguments_of_tools_stand_without_their_envelopes() {
         arguments.clone(),
     ] {
         for key in ["input.value", "gen_ai.tool.call.arguments", "traceloop.entity.input"] {
-            let tool = tool_with(&[(key, asked.clone())]);
-            assert_eq!(of(tool.input.as_ref()), arguments, "{key} {asked}");
+            let tool = tool_with(&[(key, given.clone())]);
+            assert_eq!(of(tool.input.as_ref()), arguments, "{key} {given}");
         }
     }
 }

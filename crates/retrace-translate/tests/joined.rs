@@ -56,12 +56,12 @@ fn what_a_caller_records_is_joined() {
     assert_eq!(metadata(spans[0])["otel"]["service"]["name"], "callee");
     let joined: Vec<_> = spans.iter().map(|span| metadata(span)["otel"]["joined"] == true).collect();
     assert_eq!(joined, [true, false, false], "the span where it joins is marked");
-    assert!(metadata(spans[2]).get("session_id").is_none(), "the caller said it");
+    assert!(metadata(spans[2]).get("session_id").is_none(), "the caller states it");
     assert_eq!(run.trace.session_id.as_deref(), Some("s-1"));
 }
 
 #[test]
-fn a_session_of_its_own_is_said() {
+fn a_session_of_its_own_is_stated() {
     let run = ended(&[chat(2, 1).with("gen_ai.conversation.id", "other"), served(1)], Options::default());
     assert_eq!(metadata(&run.spans[1].span)["session_id"], "other");
 }
@@ -75,7 +75,7 @@ fn a_parent_that_is_the_trace_itself_is_none() {
 }
 
 #[test]
-fn who_says_nothing_is_not_joined_nor_when_it_is_switched_off() {
+fn a_run_is_joined_only_if_it_is_announced_and_joining_is_on() {
     let run = ended(&[chat(2, 1), span(1, 0, "POST /ask").remote(9)], Options::default());
     assert!(!run.joined && run.spans[0].span.parent_id.is_none());
     assert!(metadata(&run.spans[0].span)["otel"].get("joined").is_none());

@@ -1,4 +1,4 @@
-//! What holds for all runs that are told while they happen.
+//! Properties of all live runs.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,14 +17,14 @@ use retrace_translate::{
 use support::any::{any_selection, any_span, any_value};
 use support::*;
 
-/// A live run, put together from what was said of it.
+/// A live run, assembled from its events.
 #[derive(Debug, Default)]
 struct Composed {
     began: Option<Trace>,
     ended: Option<Trace>,
-    /// By id, as told last.
+    /// The last state of each span, by id.
     spans: BTreeMap<String, Span>,
-    /// Spans whose end was told.
+    /// Spans whose end was emitted.
     done: HashSet<String>,
     let_go: bool,
 }
@@ -43,7 +43,7 @@ fn composed(live: &[LiveUpdate]) -> Result<BTreeMap<String, Composed>, TestCaseE
         match event {
             LiveEvent::RunStarted(trace) => {
                 prop_assert_eq!(trace.id.as_ref(), Some(id));
-                prop_assert_ne!(run.began.as_ref(), Some(trace), "said again is said otherwise");
+                prop_assert_ne!(run.began.as_ref(), Some(trace), "a repeated start differs from the one before");
                 prop_assert_eq!((trace.status, trace.total_tokens), (Some(Status::Running), Some(0)));
                 prop_assert_eq!((&trace.ended_at, &trace.output, trace.span_count), (&None, &None, None));
                 run.began = Some(trace.clone());
@@ -70,7 +70,7 @@ fn composed(live: &[LiveUpdate]) -> Result<BTreeMap<String, Composed>, TestCaseE
                 prop_assert_ne!(trace.status, Some(Status::Running));
                 let mut overlaid = run.began.clone().unwrap();
                 overlaid.apply(retrace_protocol::TracePatch::of(trace).into_ended(id.clone()));
-                prop_assert_eq!(&overlaid, trace, "the end says all of the beginning");
+                prop_assert_eq!(&overlaid, trace, "the end has all members of the start");
                 prop_assert_eq!(trace.span_count, Some(run.spans.len() as u64));
                 run.ended = Some(trace.clone());
             }
@@ -189,14 +189,14 @@ proptest! {
             check(run, false)?;
             for span in run.spans.values().filter(|span| span.span_type.as_str() != "tool_result") {
                 if let Some(other) = runs_of.insert(span.id.to_string(), id) {
-                    // Only a tool that messages show may be made for two runs: its id says which call it is.
+                    // Only a tool that messages show may be made for two runs: its id names the call.
                     prop_assert_eq!(span.duration_ms, Some(0), "{:?} stands in {} too", span, other);
                 }
             }
         }
         for run in &outputs.runs {
             let id = run.trace.id.as_ref().unwrap().to_string();
-            prop_assert!(!live.contains_key(&id), "a run is told in one way");
+            prop_assert!(!live.contains_key(&id), "a run is emitted either live or whole");
         }
     }
 }
@@ -448,19 +448,19 @@ proptest! {
         live.finish();
         whole.finish();
         prop_assert_eq!((live.open_spans(), live.weight()), (0, 0), "it is over");
-        let (mut seen, mut told) = (Outputs::default(), Outputs::default());
+        let (mut seen, mut emitted) = (Outputs::default(), Outputs::default());
         seen.take(&mut live);
-        told.take(&mut whole);
-        prop_assert_eq!((seen.sources(), told.sources()), (ends, ends));
+        emitted.take(&mut whole);
+        prop_assert_eq!((seen.sources(), emitted.sources()), (ends, ends));
         prop_assert_eq!((seen.runs.len(), seen.corrections.len()), (0, 0));
-        prop_assert_eq!(seen.set_aside, told.set_aside);
+        prop_assert_eq!(seen.set_aside, emitted.set_aside);
         let runs = composed(&seen.live)?;
-        prop_assert_eq!(runs.len(), told.runs.len());
-        for (run, told) in runs.values().zip(&told.runs) {
+        prop_assert_eq!(runs.len(), emitted.runs.len());
+        for (run, emitted) in runs.values().zip(&emitted.runs) {
             check(run, true)?;
-            prop_assert_eq!(run.ended.as_ref(), Some(&told.trace));
+            prop_assert_eq!(run.ended.as_ref(), Some(&emitted.trace));
             let spans: BTreeMap<String, &Span> =
-                told.spans.iter().map(|recorded| (recorded.span.id.to_string(), &recorded.span)).collect();
+                emitted.spans.iter().map(|recorded| (recorded.span.id.to_string(), &recorded.span)).collect();
             prop_assert_eq!(run.spans.keys().collect::<Vec<_>>(), spans.keys().collect::<Vec<_>>());
             for (id, span) in spans {
                 prop_assert_eq!(&run.spans[&id], span);

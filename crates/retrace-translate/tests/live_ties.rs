@@ -18,7 +18,7 @@ const REQUESTS: &str = r#"[{"role":"assistant","parts":[
     {"type":"tool_call","id":"c1","name":"look","arguments":{"q":1}},
     {"type":"tool_call","id":"c2","name":"look","arguments":{"q":1}},
     {"type":"tool_call","id":"c3","name":"look","arguments":{"q":2}}],"finish_reason":"tool_call"}]"#;
-/// The next one, which is told what `c3` returned.
+/// The next one, whose messages have the result of `c3`.
 const ANSWERED: &str = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]},
     {"role":"assistant","parts":[{"type":"tool_call","id":"c3","name":"look","arguments":{"q":2}}]},
     {"role":"tool","parts":[{"type":"tool_call_response","id":"c3","response":"found"}]}]"#;

@@ -23,7 +23,7 @@ fn memory(line: &str) -> u64 {
 }
 
 /// The message parts that a call becomes, and by how much the process grew meanwhile.
-fn told(call: TestSpan) -> (Json, u64) {
+fn content_of(call: TestSpan) -> (Json, u64) {
     let spans = [call];
     // From here on the peak is counted anew.
     fs::write("/proc/self/clear_refs", "5").unwrap();
@@ -56,7 +56,7 @@ fn pain_29_a_large_medium_becomes_its_hash_in_place() {
     ];
     drop(data);
     for (key, messages) in cases {
-        let (content, grown) = told(chat(1, 0).with_value(key, Value::Str(messages.into())));
+        let (content, grown) = content_of(chat(1, 0).with_value(key, Value::Str(messages.into())));
         let medium = &content[0];
         assert_eq!(
             (&medium["type"], &medium["mime_type"], &medium["size"]),
@@ -70,7 +70,7 @@ fn pain_29_a_large_medium_becomes_its_hash_in_place() {
     // A value that is flattened into keys is put together first: once.
     let url = format!("data:image/png;base64,{}", "QUJD".repeat(SIZE / 4));
     let image = "llm.input_messages.0.message.contents.0.message_content.image.image.url";
-    let (content, grown) = told(chat(1, 0).with_value(image, Value::Str(url.into())));
+    let (content, grown) = content_of(chat(1, 0).with_value(image, Value::Str(url.into())));
     assert_eq!(content[0]["size"], value!(SIZE / 4 * 3));
     assert!(grown <= 3 * (SIZE as u64 >> 10), "{image}: {grown} kB");
 }

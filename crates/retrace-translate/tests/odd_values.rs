@@ -32,7 +32,7 @@ fn call_with(key: &str, value: Value<'static>) -> Span {
     )
 }
 
-fn asked(value: Value<'static>) -> Json {
+fn input_messages(value: Value<'static>) -> Json {
     of(call_with("gen_ai.input.messages", value).input.as_ref())["messages"].take()
 }
 
@@ -57,7 +57,7 @@ fn messages_are_read_in_any_wrapping() {
         text(&json!([{"role": "user", "parts": [{"text": "hi"}]}])),
     ] {
         let shown = format!("{value:?}");
-        assert_eq!(asked(value), json!([{"role": "user", "content": "hi"}]), "{shown}");
+        assert_eq!(input_messages(value), json!([{"role": "user", "content": "hi"}]), "{shown}");
     }
     for value in [
         text(&json!({"role": "assistant", "content": "yo"})),
@@ -71,9 +71,9 @@ fn messages_are_read_in_any_wrapping() {
 
 #[test]
 fn a_text_that_is_quoted_stays_a_text() {
-    for said in ["hi", "\"hi\"", "[\"a\", \"b\"]", "[1, 2]", "[[1]]", "{}"] {
-        let read = asked(Value::Str(said.into()));
-        assert_eq!(read.as_array().unwrap().len(), 1, "{said}: {read}");
+    for text in ["hi", "\"hi\"", "[\"a\", \"b\"]", "[1, 2]", "[[1]]", "{}"] {
+        let read = input_messages(Value::Str(text.into()));
+        assert_eq!(read.as_array().unwrap().len(), 1, "{text}: {read}");
     }
 }
 
@@ -84,7 +84,7 @@ fn parts_of_an_api_are_read_among_those_of_the_conventions() {
         {"role": "user", "parts": [{"function_response": {"name": "f", "response": {"t": 1}}}]},
         {"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "f", "arguments": "\"{\\\"x\\\":1}\""}]},
     ]);
-    let read = asked(text(&turns));
+    let read = input_messages(text(&turns));
     assert_eq!(
         read[0],
         json!({"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"x": 1}}]})
@@ -235,4 +235,36 @@ fn an_object_that_was_quoted_is_itself_in_every_dialect() {
     // A text that happens to be quoted is a text.
     let span = call_with("input.value", Value::Str("\"[draft] hello\"".into()));
     assert!(span.input.is_some_and(|input| input.as_str().contains("[draft] hello")));
+}
+
+#[test]
+fn a_parent_agent_without_an_agent_stays_an_attribute() {
+    let alone = call_with("retrace.parent_agent_id", "planner".into());
+    assert_eq!((alone.agent_id, alone.parent_agent_id), (None, None));
+    let metadata = of(alone.metadata.as_ref());
+    assert_eq!(metadata["attributes"], json!({"retrace.parent_agent_id": "planner"}));
+    let of_agent = span_of(
+        &span(1, 0, "chat m")
+            .with("gen_ai.operation.name", "chat")
+            .with("gen_ai.agent.id", "writer")
+            .with("retrace.parent_agent_id", "planner"),
+    );
+    assert_eq!(of_agent.parent_agent_id.as_deref(), Some("planner"));
+}
+
+#[test]
+fn parts_of_audio_without_a_url_are_kept() {
+    let key = "llm.input_messages.0.message.contents.0.message_content.audio.audio";
+    for (member, value, expected) in [
+        ("transcript", Value::from("Low tide."), json!("Low tide.")),
+        ("transcript", Value::Int(7), json!([7])),
+        (
+            "mime_type",
+            Value::from("audio/wav"),
+            json!([{"message_content": {"audio": {"audio": {"mime_type": "audio/wav"}}}}]),
+        ),
+    ] {
+        let messages = of(call_with(&format!("{key}.{member}"), value).input.as_ref());
+        assert_eq!(messages["messages"][0]["content"], expected, "{member}");
+    }
 }

@@ -9,8 +9,8 @@ use retrace_translate::Value;
 use serde_json::{Value as Json, json as value};
 use support::*;
 
-/// Says each key of the row with its own value, in this order and in the other, without the most trusted, and so on: what
-/// is told is what the first that is left says.
+/// Records each key of the row with a value of its own, in this order and in reverse, then without the most trusted key, and so
+/// on. The span has the value of the first key that is left.
 fn check(rows: &[(&str, &str)], read: impl Fn(&Trace, &Span) -> Json, expected: impl Fn(usize) -> Json) {
     for first in 0..rows.len() {
         for reversed in [false, true] {

@@ -35,23 +35,23 @@ proptest! {
         options.selection = selection;
         options.capture_content = capture_content;
         let mut recorder = Recorder::new(options, RecorderLimits::default());
-        let mut said = Outputs::default();
+        let mut outputs = Outputs::default();
         let mut now = Duration::ZERO;
         for (recorded, (span, pause)) in (1_u64..).zip(spans.iter().zip(&pauses)) {
             now += Duration::from_millis(*pause);
             recorder.advance(now);
             recorder.record(span, &Arc::new(Resource::default()), now);
-            said.take(&mut recorder);
-            prop_assert_eq!(said.sources() + recorder.open_spans(), recorded);
+            outputs.take(&mut recorder);
+            prop_assert_eq!(outputs.sources() + recorder.open_spans(), recorded);
         }
         recorder.finish();
-        said.take(&mut recorder);
-        prop_assert_eq!(said.sources(), spans.len() as u64);
+        outputs.take(&mut recorder);
+        prop_assert_eq!(outputs.sources(), spans.len() as u64);
         prop_assert_eq!((recorder.open_spans(), recorder.weight()), (0, 0));
 
         let mut trace_ids = HashSet::new();
-        for run in &said.runs {
-            prop_assert!(trace_ids.insert(run.trace.id.clone()), "a run is told once");
+        for run in &outputs.runs {
+            prop_assert!(trace_ids.insert(run.trace.id.clone()), "a run is emitted once");
             let sent: HashSet<_> = run.spans.iter().map(|recorded| recorded.span.id.to_string()).collect();
             prop_assert_eq!(sent.len(), run.spans.len(), "ids are unique");
             for recorded in &run.spans {
@@ -90,7 +90,7 @@ proptest! {
             marks.last().copied().unwrap()
         };
         let mut recorded = Vec::new();
-        for (n, (attributes, parent, status, raised, said, operation)) in (1_u64..).zip(spans) {
+        for (n, (attributes, parent, status, raised, message, operation)) in (1_u64..).zip(spans) {
             let mut span = span(n, if parent < n { parent } else { 0 }, &format!("name {}", mark()));
             if !operation.is_empty() {
                 span = span.with("gen_ai.operation.name", operation);
@@ -133,15 +133,15 @@ proptest! {
             } else if !event.is_empty() {
                 span.events.push(("gen_ai.client.inference.operation.details".to_owned(), event));
             }
-            span.events.push((said.to_owned(), vec![("content".to_owned(), Value::Str(format!("said {}", mark()).into()))]));
-            span = span.record(said, Value::Json(format!(r#"{{"content":"recorded {}"}}"#, mark()).into()));
-            span = span.record(said, Value::Str(format!("text {}", mark()).into()));
+            span.events.push((message.to_owned(), vec![("content".to_owned(), Value::Str(format!("sent {}", mark()).into()))]));
+            span = span.record(message, Value::Json(format!(r#"{{"content":"recorded {}"}}"#, mark()).into()));
+            span = span.record(message, Value::Str(format!("text {}", mark()).into()));
             recorded.push(span);
         }
         let mut options = Options::default();
         options.selection = SpanSelection::All;
-        let said = record_with(options, &recorded);
-        let runs: Vec<_> = said.runs.iter().map(|run| {
+        let outputs = record_with(options, &recorded);
+        let runs: Vec<_> = outputs.runs.iter().map(|run| {
             let spans: Vec<_> = run.spans.iter().map(|recorded| &recorded.span).collect();
             serde_json::to_string(&(&run.trace, spans)).unwrap()
         }).collect();
@@ -177,9 +177,9 @@ proptest! {
         let above = |at: usize| std::iter::successors(Some(at), |at| at.checked_sub(1).map(|at| parents[at])).skip(1);
         let repeated = |at: usize| (0..count).any(|other| usage[other].is_some() && above(other).any(|above| above == at));
         let expected: i64 = (0..count).filter(|at| !repeated(*at)).filter_map(|at| usage[at]).sum();
-        let (trace, told) = run_of(&spans);
+        let (trace, emitted) = run_of(&spans);
         prop_assert_eq!(trace.total_tokens, Some(expected.cast_unsigned()));
-        let on_spans: u64 = told.iter().filter_map(|span| span.input_tokens).sum();
+        let on_spans: u64 = emitted.iter().filter_map(|span| span.input_tokens).sum();
         prop_assert_eq!(on_spans, expected.cast_unsigned(), "what counts stands on spans");
     }
 }

@@ -39,7 +39,7 @@ impl Stage {
 }
 
 #[test]
-fn a_run_is_told_when_its_root_has_ended_and_a_little_later() {
+fn a_run_is_emitted_when_its_root_has_ended_and_the_linger_is_over() {
     let mut stage = Stage::new(RecorderLimits::default());
     stage.ends(&chat(2, 1), 0).ends(&agent(1, 0, "a"), 1_000).at(1_249);
     assert!(stage.outputs.runs.is_empty());
@@ -64,7 +64,7 @@ fn settling_does_not_wait_but_leaves_open_what_has_not_ended() {
 }
 
 #[test]
-fn what_was_lost_of_a_trace_that_was_set_aside_is_said_by_the_run_that_is_told_of_it() {
+fn losses_of_a_trace_that_was_set_aside_are_stated_by_its_run() {
     let mut stage = Stage::new(RecorderLimits::default());
     stage.ends(&span(1, 0, "GET /"), 0).at(250);
     assert!(stage.recorder.mark_lossy(TRACE));
@@ -201,7 +201,7 @@ fn a_second_request_of_the_same_trace_is_a_run_of_its_own() {
 }
 
 #[test]
-fn a_span_told_once_is_not_told_again() {
+fn a_span_is_emitted_once() {
     let mut stage = Stage::new(RecorderLimits::default());
     stage.ends(&agent(1, 0, "a"), 0).at(1_000).ends(&agent(1, 0, "a"), 2_000).at(3_000);
     assert_eq!((stage.outputs.runs.len(), stage.outputs.set_aside), (1, 1));
@@ -287,7 +287,7 @@ fn open_runs_are_bounded_in_bytes_and_in_spans() {
 }
 
 #[test]
-fn a_circle_of_parents_is_told_in_the_end() {
+fn a_cycle_of_parents_is_emitted_in_the_end() {
     let outputs = record(&[chat(1, 2), chat(2, 1), chat(3, 3)]);
     let (trace, spans) = outputs.one_run();
     assert_eq!(trace.status, Some(Status::Running));
@@ -354,7 +354,7 @@ fn sums_stay_within_what_can_be_written() {
 }
 
 #[test]
-fn of_one_call_told_twice_the_telling_with_content_counts() {
+fn of_a_call_recorded_twice_the_record_with_content_counts() {
     let answer = r#"[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]"#;
     // The outer one knows what was outputs.
     let (trace, spans) = run_of(&[
@@ -399,7 +399,7 @@ fn a_call_made_by_a_tool_of_another_call_is_another_call() {
 
 const ASKS: &str = r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"c1","name":"look","arguments":{"q":1}}],
     "finish_reason":"tool_call"}]"#;
-const TOLD: &str = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]},
+const TOOL_HISTORY: &str = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]},
     {"role":"assistant","parts":[{"type":"tool_call","id":"c1","name":"look","arguments":{"q":1}}]},
     {"role":"tool","parts":[{"type":"tool_call_response","id":"c1","response":"found"}]}]"#;
 
@@ -407,8 +407,8 @@ const TOLD: &str = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]},
 fn tools_that_no_span_shows_are_made_from_messages_once() {
     let (_, spans) = run_of(&[
         chat(2, 1).with("gen_ai.output.messages", ASKS),
-        chat(3, 1).with("gen_ai.input.messages", TOLD),
-        chat(4, 1).with("gen_ai.input.messages", TOLD),
+        chat(3, 1).with("gen_ai.input.messages", TOOL_HISTORY),
+        chat(4, 1).with("gen_ai.input.messages", TOOL_HISTORY),
         agent(1, 0, "a"),
     ]);
     let made: Vec<_> = spans.iter().filter(|span| metadata(span)["tool_call_id"] == "c1").collect();
@@ -417,7 +417,7 @@ fn tools_that_no_span_shows_are_made_from_messages_once() {
     assert_eq!((call.span_type.as_str(), call.name.as_str()), ("tool_call", "look"));
     assert_eq!(json(call.input.as_ref()), serde_json::json!({"q": 1}));
     assert_eq!(call.parent_id, Some(Id::from_otel_span(TRACE, id(2))));
-    assert_eq!(call.started_at.to_string(), "1970-01-01T00:00:03Z", "asked for when the first call ended");
+    assert_eq!(call.started_at.to_string(), "1970-01-01T00:00:03Z", "requested when the first call ended");
     assert_eq!((result.span_type.as_str(), result.parent_id.as_ref()), ("tool_result", Some(&call.id)));
     assert_eq!(json(result.output.as_ref()), "found");
     assert_eq!(call.agent_id.as_deref(), Some("a"));
@@ -428,7 +428,7 @@ fn a_tool_with_a_span_gives_its_own_result() {
     let (_, spans) = run_of(&[
         chat(2, 1).with("gen_ai.output.messages", ASKS),
         tool(3, 1, "look", "c1").with("gen_ai.tool.call.result", r#"{"found":true}"#),
-        chat(5, 1).with("gen_ai.input.messages", TOLD),
+        chat(5, 1).with("gen_ai.input.messages", TOOL_HISTORY),
         agent(1, 0, "a"),
     ]);
     let types: Vec<_> = spans.iter().map(|span| span.span_type.as_str()).collect();
@@ -444,7 +444,7 @@ fn what_is_made_of_a_span_stands_before_what_begins_at_the_same_time() {
     };
     let tool = |start, end| tool(3, 1, "look", "c1").with("gen_ai.tool.call.result", "found").during(start, end);
     let asks = || chat(2, 1).with("gen_ai.output.messages", ASKS);
-    let shows = || chat(4, 1).with("gen_ai.input.messages", TOLD);
+    let shows = || chat(4, 1).with("gen_ai.input.messages", TOOL_HISTORY);
     let expected = ["reasoning", "llm_call", "tool_call", "tool_result", "llm_call"];
     for (start, end) in [(3, 4), (4, 4)] {
         assert_eq!(types(&[asks(), tool(start, end), shows(), agent(1, 0, "a")]), expected, "{start} to {end}");
@@ -454,10 +454,10 @@ fn what_is_made_of_a_span_stands_before_what_begins_at_the_same_time() {
 }
 
 #[test]
-fn of_a_tool_that_failed_the_model_was_told_something() {
+fn a_failed_tool_has_the_result_that_the_messages_show() {
     let (_, spans) = run_of(&[
         tool(3, 1, "look", "c1").failed("boom"),
-        chat(5, 1).with("gen_ai.input.messages", TOLD),
+        chat(5, 1).with("gen_ai.input.messages", TOOL_HISTORY),
         agent(1, 0, "a"),
     ]);
     let result = spans.iter().find(|span| span.span_type.as_str() == "tool_result").unwrap();
@@ -468,7 +468,7 @@ fn of_a_tool_that_failed_the_model_was_told_something() {
 fn input_and_output_of_a_silent_root_are_inferred() {
     let answers = r#"[{"role":"assistant","parts":[{"type":"text","content":"done"}],"finish_reason":"stop"}]"#;
     let (trace, _) = run_of(&[
-        chat(2, 1).with("gen_ai.input.messages", TOLD),
+        chat(2, 1).with("gen_ai.input.messages", TOOL_HISTORY),
         chat(3, 1).with("gen_ai.output.messages", answers),
         span(1, 0, "GET /"),
     ]);
@@ -511,7 +511,7 @@ fn what_the_process_and_the_user_say_is_on_the_trace() {
 
 /// Bounds in bytes are worth what the bytes are that are counted.
 #[test]
-fn what_a_span_says_has_its_weight_whatever_it_is() {
+fn every_content_of_a_span_has_its_weight() {
     const LONG: usize = 100_000;
     let long = || "x".repeat(LONG);
     let mut uncounted = Vec::new();

@@ -92,7 +92,7 @@ fn one_id_is_one_call_only_on_one_line_or_at_one_time() {
 }
 
 #[test]
-fn a_third_telling_finds_the_call_it_tells() {
+fn a_third_report_finds_the_call_that_it_repeats() {
     let calls = [
         answered(2, 1, "r").during(1, 3),
         answered(3, 1, "r").during(5, 8),

@@ -17,7 +17,7 @@ const ANSWER: &str = r#"[{"role":"assistant","parts":[{"type":"reasoning","conte
     {"type":"text","content":"a pixel"}],"finish_reason":"stop"}]"#;
 
 #[test]
-fn a_model_call_is_told_with_everything_it_says() {
+fn a_model_call_is_carried_with_all_its_facts() {
     let call = chat(1, 0)
         .with("gen_ai.provider.name", "openai")
         .with("gen_ai.response.model", "gpt-4o-mini-2024-07-18")
@@ -116,7 +116,7 @@ fn a_tool_is_called_by_its_name_and_its_json_is_json() {
 }
 
 #[test]
-fn an_agent_has_its_name_and_what_it_was_asked() {
+fn an_agent_has_its_name_and_its_input() {
     let span =
         span_of(&agent(1, 0, "helper").with("gen_ai.input.messages", HISTORY).with("gen_ai.output.messages", ANSWER));
     assert_eq!((span.name.as_str(), span.span_type), ("helper", SpanType::Reasoning));
@@ -160,7 +160,7 @@ fn messages_of_an_event_count_when_the_span_has_none() {
     let span =
         span_of(&chat(1, 0).event(CONTENT, &[("gen_ai.input.messages", HISTORY), ("gen_ai.output.messages", ANSWER)]));
     assert_eq!(json(span.output.as_ref()), "a pixel");
-    assert_eq!(metadata(&span).get("events"), None, "what was read is not said twice");
+    assert_eq!(metadata(&span).get("events"), None, "an event that was consumed is not repeated");
     let own = r#"[{"role":"assistant","parts":[{"type":"text","content":"own"}]}]"#;
     let span =
         span_of(&chat(1, 0).with("gen_ai.output.messages", own).event(CONTENT, &[("gen_ai.output.messages", ANSWER)]));
@@ -211,7 +211,7 @@ fn nothing_recorded_is_thrown_away() {
 }
 
 #[test]
-fn an_attribute_that_lost_its_place_is_kept_unless_it_says_the_same() {
+fn an_attribute_of_lower_precedence_is_kept_unless_it_has_the_same_value() {
     let span = span_of(&chat(1, 0).with("gen_ai.conversation.id", "a").with("session.id", "b").with("user.id", "u"));
     assert_eq!(metadata(&span)["attributes"], value!({"session.id": "b"}));
     let span = span_of(&chat(1, 0).with("gen_ai.conversation.id", "a").with("session.id", "a"));
@@ -226,12 +226,12 @@ fn a_part_whose_content_was_not_captured_leaves_its_role() {
     assert_eq!(span.output, None);
 }
 
-/// P28: what arrives cut is read as far as it goes, and says so.
+/// Promise 28: truncated JSON is read as far as it goes, and marked.
 #[test]
 fn pain_28_messages_that_are_cut_are_closed() {
-    let asked = r#"[{"role":"user","parts":[{"type":"text","content":"hel"#;
+    let input = r#"[{"role":"user","parts":[{"type":"text","content":"hel"#;
     let answered = r#"[{"role":"assistant","parts":[{"type":"text","content":"so"}],"finish_rea"#;
-    let span = span_of(&chat(1, 0).with("gen_ai.input.messages", asked).with("gen_ai.output.messages", answered));
+    let span = span_of(&chat(1, 0).with("gen_ai.input.messages", input).with("gen_ai.output.messages", answered));
     assert_eq!(json(span.input.as_ref()), value!({"messages": [{"role": "user", "content": "hel"}]}));
     assert_eq!(json(span.output.as_ref()), "so");
     assert_eq!(metadata(&span)["truncated"], true);
@@ -296,7 +296,7 @@ fn without_content_structure_names_tokens_and_cost_remain() {
         .with_value("unknown.list", Value::Json(r#"["canary-7f3a"]"#.into()))
         .with("server.address", "api.example.org")
         .with_value("thread.id", Value::Int(7))
-        .event("asked for canary-7f3a", &[("level", "INFO")])
+        .event("wanted canary-7f3a", &[("level", "INFO")])
         .event("gen_ai.choice.made", &[("message", secret)])
         .link([9; 16], [9; 8], &[("why", secret)])
         .event("exception", &[("exception.type", "E"), ("exception.stacktrace", secret)])
@@ -309,8 +309,8 @@ fn without_content_structure_names_tokens_and_cost_remain() {
         .with("retrace.output", secret)
         .with("gen_ai.input.messages", messages);
     let (trace, spans) = record_with(options, &[call, run, root]).one_run();
-    let told = serde_json::to_string(&(&trace, &spans)).unwrap();
-    assert!(!told.contains(secret), "{told}");
+    let run = serde_json::to_string(&(&trace, &spans)).unwrap();
+    assert!(!run.contains(secret), "{run}");
     assert_eq!((trace.total_tokens, spans.len()), (Some(7), 5));
     let call = metadata(&spans[1]);
     assert_eq!(call["tool_calls"], value!([{"id": "c1", "name": "look"}]));
@@ -329,7 +329,7 @@ fn a_span_that_ends_before_it_begins_takes_no_time() {
 }
 
 #[test]
-fn a_span_with_very_much_in_it_is_told_whole() {
+fn a_large_span_is_carried_whole() {
     let mut large = chat(1, 0).with_value("gen_ai.output.messages", Value::Str("x".repeat(10 << 20).into()));
     for n in 0..50_000 {
         large = large.with_value(&format!("k{n}"), Value::Int(n));
@@ -341,7 +341,7 @@ fn a_span_with_very_much_in_it_is_told_whole() {
 }
 
 #[test]
-fn a_tool_with_arguments_and_instructions_keeps_the_text_it_was_asked_with() {
+fn a_tool_with_arguments_and_instructions_keeps_both() {
     let run = tool(1, 0, "look", "c1")
         .with("gen_ai.tool.call.arguments", r#"{"q":"x"}"#)
         .with("gen_ai.system_instructions", "be brief")
@@ -353,7 +353,7 @@ fn a_tool_with_arguments_and_instructions_keeps_the_text_it_was_asked_with() {
 }
 
 #[test]
-fn a_tool_with_instructions_alone_is_told_once_what_it_was_asked_with() {
+fn a_tool_with_instructions_alone_has_them_once() {
     let run =
         tool(1, 0, "look", "c1").with("gen_ai.system_instructions", "be brief").with("request_data", "look for x");
     let span = span_of(&run);

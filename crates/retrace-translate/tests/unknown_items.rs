@@ -16,7 +16,7 @@ const UNKNOWN: &[&str] = &[
 ];
 
 /// Input and output of a model call with these attributes.
-fn told(attributes: &[(&str, String)]) -> (Json, Json) {
+fn io_of(attributes: &[(&str, String)]) -> (Json, Json) {
     let mut call = span(1, 0, "call")
         .with("gen_ai.operation.name", "chat")
         .with("gen_ai.request.model", "m")
@@ -41,11 +41,11 @@ fn inserted(json: &Json, path: &str, at: usize, item: &Json) -> String {
 }
 
 /// A conversation without messages and parts that hold `item`.
-fn without(told: &Json, item: &Json) -> Json {
+fn without(input: &Json, item: &Json) -> Json {
     let holds = |content: &Json| {
         content == item || content.as_array().is_some_and(|parts| parts.len() == 1 && parts[0] == *item)
     };
-    let messages = told["messages"].as_array().unwrap().iter();
+    let messages = input["messages"].as_array().unwrap().iter();
     let messages = messages
         .filter(|message| message.get("tool_calls").is_some() || !holds(&message["content"]))
         .cloned()
@@ -210,7 +210,7 @@ fn answers() -> Vec<(&'static str, Json, Vec<&'static str>)> {
 fn an_unknown_item_changes_nothing_else() {
     let mut faults = Vec::new();
     for (key, json, paths) in &conversations() {
-        let plain = told(&[(key, json.to_string())]).0;
+        let plain = io_of(&[(key, json.to_string())]).0;
         if plain["messages"].as_array().is_none_or(|messages| messages.len() < 2) {
             faults.push(format!("{key}: is not read: {plain}"));
             continue;
@@ -219,7 +219,7 @@ fn an_unknown_item_changes_nothing_else() {
             let item: Json = serde_json::from_str(item).unwrap();
             let length = json.pointer(path).unwrap().as_array().unwrap().len();
             for at in 0..=length {
-                let mixed = told(&[(key, inserted(json, path, at, &item))]).0;
+                let mixed = io_of(&[(key, inserted(json, path, at, &item))]).0;
                 if !mixed.to_string().contains(&item.to_string()) {
                     faults.push(format!("{key} {path} {at}: {item} is lost: {mixed}"));
                 } else if mixed.get("messages").is_none() || without(&mixed, &item) != plain {
@@ -229,7 +229,7 @@ fn an_unknown_item_changes_nothing_else() {
         }
     }
     for (key, json, paths) in &answers() {
-        let plain = told(&[(key, json.to_string())]).1;
+        let plain = io_of(&[(key, json.to_string())]).1;
         if plain != "At 04:12." {
             faults.push(format!("{key}: is not read: {plain}"));
             continue;
@@ -238,7 +238,7 @@ fn an_unknown_item_changes_nothing_else() {
             let item: Json = serde_json::from_str(item).unwrap();
             let length = json.pointer(path).unwrap().as_array().unwrap().len();
             for at in 0..=length {
-                let mixed = told(&[(key, inserted(json, path, at, &item))]).1;
+                let mixed = io_of(&[(key, inserted(json, path, at, &item))]).1;
                 if mixed != "At 04:12." {
                     faults.push(format!("{key} {path} {at}: {mixed}"));
                 }
@@ -255,7 +255,7 @@ fn items_of_other_conventions_among_messages_are_read() {
         {"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "tide", "arguments": {"port": "Bergen"}}]},
         {"type": "function_call_output", "call_id": "c", "output": "High tide at 04:12"},
     ]);
-    let (input, _) = told(&[("gen_ai.input.messages", messages.to_string())]);
+    let (input, _) = io_of(&[("gen_ai.input.messages", messages.to_string())]);
     assert_eq!(
         input["messages"],
         json!([
@@ -286,7 +286,7 @@ fn roles_are_read_in_any_case() {
             ("gen_ai.input.messages", json!([{"role": written, "parts": [{"type": "text", "content": "hello"}]}])),
             ("llm.input_messages", json!([{"message": {"role": written, "content": "hello"}}])),
         ] {
-            let (input, _) = told(&[(key, json.to_string())]);
+            let (input, _) = io_of(&[(key, json.to_string())]);
             assert_eq!(input["messages"], json!([{"role": role, "content": "hello"}]), "{key} {written}");
         }
     }
@@ -301,7 +301,7 @@ fn a_result_that_is_a_list_of_texts_is_text() {
         json!({"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": text}]}),
         json!({"type": "function_call_output", "call_id": "c", "output": [{"type": "output_text", "text": text}]}),
     ] {
-        let (input, _) = told(&[("input.value", json!([result]).to_string())]);
+        let (input, _) = io_of(&[("input.value", json!([result]).to_string())]);
         assert_eq!(input["messages"], json!([{"role": "tool", "content": text, "tool_call_id": "c"}]), "{result}");
     }
 }

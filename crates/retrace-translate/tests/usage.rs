@@ -351,7 +351,7 @@ fn pain_26_livekit() {
 
 #[test]
 fn pain_26_unknown_is_unknown_and_zero_is_zero() {
-    check("a stream that was not asked for its usage", &[], NOTHING);
+    check("a stream whose request does not ask for usage", &[], NOTHING);
     check(
         "no numbers",
         &[("gen_ai.usage.input_tokens", "many"), ("langfuse.observation.usage_details", "{}")],

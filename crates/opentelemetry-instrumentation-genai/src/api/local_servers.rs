@@ -181,7 +181,13 @@ impl Api for WorkersAi {
         usage(result.get("usage"), facts);
         facts.open_ended = true;
         let answer = result.get("response");
-        let text = if answer.is_object() {
+        // The `response` of an event with a type is not an answer of the model but the state of OpenAI's response, as in
+        // `response.failed`.
+        let is_event = result.get("type").as_str().is_some();
+        if is_event {
+            super::failure(answer.get("error"), facts);
+        }
+        let text = if answer.is_object() && !is_event {
             answer.to_value().to_string()
         } else {
             answer.as_str().unwrap_or_default().to_owned()

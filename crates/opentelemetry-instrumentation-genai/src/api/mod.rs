@@ -216,3 +216,31 @@ fn failure_in(document: &Json<'_>, facts: &mut ResponseFacts) {
         None => failure(error, facts),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_api_has_an_exchange_in_the_tests_and_for_fuzzing() {
+        for (place, source) in [
+            ("`known` in tests/support/apis.rs", include_str!("../../tests/support/apis.rs")),
+            (
+                "`APIS` in fuzz/fuzz_targets/model_calls.rs",
+                include_str!("../../../../fuzz/fuzz_targets/model_calls.rs"),
+            ),
+        ] {
+            let urls: Vec<&str> = source.split('"').filter(|text| text.starts_with("http")).collect();
+            let of = |api: &dyn Api| urls.iter().any(|url| api.route(&Target::of(url)).is_some());
+            let missing: Vec<&str> = KNOWN.iter().filter(|api| !of(**api)).map(|api| api.name()).collect();
+            assert!(missing.is_empty(), "add an exchange to {place} for {missing:?}");
+        }
+    }
+
+    #[test]
+    fn every_api_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = KNOWN.iter().map(|api| api.name()).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]) && !names.contains(&"other"), "{names:?}");
+    }
+}

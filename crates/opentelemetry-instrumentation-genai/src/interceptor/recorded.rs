@@ -14,7 +14,7 @@ use super::timer::{Sleep, Timer};
 /// The client receives the status, the headers and the chunks as they are here, each chunk by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedResponse {
-    /// The status. A status of failure is answered as the client answers one that a server sends.
+    /// The status. The client treats a status of failure as one that a server sends.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
@@ -46,7 +46,7 @@ impl RecordedResponse {
         }
     }
 
-    /// The wait before the head is delivered, where the pace has one.
+    /// Returns the wait before the head is delivered; `None` if the pace has none.
     #[cfg(feature = "_playback")]
     pub(crate) fn head_wait(&self, timer: &Timer) -> Option<Sleep> {
         let wait = self.pace.scale(self.head_after);

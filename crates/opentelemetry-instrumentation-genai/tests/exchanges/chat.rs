@@ -15,7 +15,7 @@ fn parallel_calls_with_one_index() {
 }
 
 #[test]
-fn calls_are_told_apart_by_id_name_and_index() {
+fn calls_are_distinguished_by_id_name_and_index() {
     let call = |id: Value, index: Value, name: Value, arguments: &str| {
         let mut call = json!({ "id": id, "index": index, "function": { "name": name, "arguments": arguments } });
         call.as_object_mut().unwrap().retain(|_, value| !value.is_null());

@@ -11,10 +11,10 @@ fn cohere_documents_and_images() {
     let v1 = json!({ "model": "m", "documents": documents, "message": "which?" });
     for (url, request) in [("https://api.cohere.com/v2/chat", v2), ("https://api.cohere.com/v1/chat", v1)] {
         let span = Exchange::new(url, &request, "{}").span();
-        let [read, asked] = span["gen_ai.input.messages"].as_array().unwrap().as_slice() else { panic!("{span:#}") };
+        let [read, question] = span["gen_ai.input.messages"].as_array().unwrap().as_slice() else { panic!("{span:#}") };
         assert_eq!(read["parts"][0]["data"]["text"], "Dock Seven.");
         assert_eq!(read["parts"][1]["content"], "Dock Three.");
-        assert_eq!(asked["parts"][0]["content"], "which?");
+        assert_eq!(question["parts"][0]["content"], "which?");
     }
     let image = "data:image/gif;base64,AAAA";
     let blob = json!({ "type": "blob", "modality": "image", "mime_type": "image/gif", "content": "AAAA" });

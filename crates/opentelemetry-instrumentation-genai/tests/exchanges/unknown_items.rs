@@ -200,7 +200,7 @@ fn answers() -> Vec<(&'static str, Value, Vec<Kept>)> {
     ]
 }
 
-fn asked(url: &str, stream: bool) -> Value {
+fn request_to(url: &str, stream: bool) -> Value {
     match url {
         GEMINI | GEMINI_STREAM => json!({ "contents": [{ "parts": [{ "text": "hi" }] }] }),
         RESPONSES | INTERACTIONS => json!({ "model": "m", "input": "hi", "stream": stream }),
@@ -213,7 +213,7 @@ fn asked(url: &str, stream: bool) -> Value {
 #[test]
 fn an_unknown_item_in_an_answer_changes_nothing_else() {
     for (url, response, paths) in &answers() {
-        let whole = |response: &Value| Exchange::new(url, &asked(url, false), response.to_string()).span();
+        let whole = |response: &Value| Exchange::new(url, &request_to(url, false), response.to_string()).span();
         let expected = whole(response);
         for ((path, is_kept), item) in paths.iter().flat_map(|path| items().map(|item| (path, item))) {
             for list in inserted(response.pointer(path).unwrap(), &item) {
@@ -318,7 +318,7 @@ fn an_unknown_event_in_a_stream_changes_nothing_else() {
                 OLLAMA => events.iter().map(|event| format!("{event}\n")).collect(),
                 _ => sse(events),
             };
-            Exchange::new(url, &asked(url, true), body).span()
+            Exchange::new(url, &request_to(url, true), body).span()
         };
         let expected = whole(events);
         expect(

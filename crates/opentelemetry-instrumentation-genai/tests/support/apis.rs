@@ -1,4 +1,6 @@
 //! An exchange with every API: a request with tools, a whole answer, and the answer as a stream.
+//!
+//! A unit test of `src/api/mod.rs` requires a URL here for every API.
 
 use serde_json::{Value as Json, json};
 
@@ -243,6 +245,84 @@ pub(crate) fn known(given: &Json) -> Vec<Known> {
             watsonx.clone(),
             vec![watsonx],
             Framing::Events,
+        ),
+        known(
+            "https://generativelanguage.googleapis.com/v1beta/interactions",
+            json!({ "model": "m", "input": "hi", "stream": true, "tools": [flat] }),
+            json!({ "id": "r1", "model": "m", "status": "requires_action", "outputs": [{ "type": "text", "text": "Hello" },
+                { "type": "function_call", "id": "c1", "name": "f", "arguments": given }], "usage": { "total_input_tokens": 3, "total_output_tokens": 2 } }),
+            vec![
+                json!({ "event_type": "content.delta", "index": 0, "delta": { "type": "text", "text": "Hello" } }),
+                json!({ "event_type": "content.delta", "index": 1, "delta": { "type": "function_call", "id": "c1", "name": "f", "arguments": given } }),
+                json!({ "event_type": "interaction.complete", "interaction": { "id": "r1", "model": "m", "status": "completed" } }),
+            ],
+            Framing::Events,
+        ),
+        known(
+            "https://us-central1-aiplatform.googleapis.com/v1/publishers/google/models/m:predict",
+            json!({ "instances": [{ "content": "hi" }] }),
+            json!({ "predictions": [{ "embeddings": { "values": vector, "statistics": { "token_count": 3 } } }] }),
+            vec![json!({ "predictions": [{ "embeddings": { "values": vector } }] })],
+            Framing::Lines,
+        ),
+        known(
+            "https://api.mistral.ai/v1/conversations",
+            json!({ "model": "m", "inputs": "hi", "stream": true }),
+            json!({ "conversation_id": "r1", "outputs": [{ "type": "message.output", "content": "Hello" },
+                { "type": "function.call", "tool_call_id": "c1", "name": "f", "arguments": text }], "usage": usage }),
+            vec![
+                json!({ "type": "message.output.delta", "output_index": 0, "content_index": 0, "content": "Hello" }),
+                json!({ "type": "function.call.delta", "output_index": 1, "tool_call_id": "c1", "name": "f", "arguments": text }),
+                json!({ "type": "conversation.response.done", "usage": usage }),
+            ],
+            Framing::Events,
+        ),
+        known(
+            "https://api.mistral.ai/v1/ocr",
+            json!({ "model": "m", "document": { "type": "document_url", "document_url": "https://x/a.pdf" } }),
+            json!({ "pages": [{ "index": 0, "markdown": "Hello", "images": [{ "image_base64": "AAAA" }] }], "model": "m" }),
+            vec![json!({ "pages": [] })],
+            Framing::Lines,
+        ),
+        known(
+            "http://localhost:8080/completion",
+            json!({ "prompt": "hi", "stream": true }),
+            json!({ "content": "Hello", "stop": true, "model": "m", "tokens_predicted": 2, "tokens_evaluated": 3, "stop_type": "eos" }),
+            vec![
+                json!({ "content": "Hello", "stop": false, "tokens": [1] }),
+                json!({ "content": "", "stop": true, "stop_type": "eos", "tokens_predicted": 2 }),
+            ],
+            Framing::Events,
+        ),
+        known(
+            "http://localhost:1234/api/v1/chat",
+            json!({ "model": "m", "input": "hi" }),
+            json!({ "model_instance_id": "m", "response_id": "r1", "output": [{ "type": "message", "content": "Hello" },
+                { "type": "tool_call", "tool": "f", "arguments": given, "output": "done" }], "stats": { "input_tokens": 3, "total_output_tokens": 2 } }),
+            vec![json!({ "type": "message.delta", "content": "Hello" })],
+            Framing::Events,
+        ),
+        known(
+            "https://api.cloudflare.com/client/v4/accounts/a/ai/run/@cf/meta/m",
+            chat,
+            json!({ "result": { "response": "Hello", "tool_calls": [{ "name": "f", "arguments": given }], "usage": usage }, "success": true }),
+            vec![json!({ "response": "Hel" }), json!({ "response": "lo", "usage": usage })],
+            Framing::Events,
+        ),
+        known(
+            "https://api.openai.com/v1/images/generations",
+            json!({ "model": "m", "prompt": "hi" }),
+            json!({ "created": 1, "data": [{ "b64_json": "AAAA" }], "usage": { "input_tokens": 3, "output_tokens": 2 } }),
+            vec![json!({ "type": "image_generation.completed", "b64_json": "AAAA" })],
+            Framing::Events,
+        ),
+        // Its answers are sound, except for errors.
+        known(
+            "https://api.openai.com/v1/audio/speech",
+            json!({ "model": "m", "input": "hi", "voice": "alloy" }),
+            json!({ "error": { "message": "no such voice" } }),
+            vec![json!({ "error": { "message": "no such voice" } })],
+            Framing::Lines,
         ),
     ]
 }

@@ -45,7 +45,7 @@ impl Rig {
     pub(crate) fn one(&self) -> Json {
         let spans = self.take();
         assert_eq!(spans.len(), 1, "one span for each call");
-        told(&spans[0])
+        attributes_of(&spans[0])
     }
 }
 
@@ -107,9 +107,9 @@ pub(crate) fn sse(events: &[Json]) -> String {
     events.iter().map(|event| format!("data: {event}\n\n")).collect()
 }
 
-/// What a span says: its attributes, content as JSON, its name, and why it failed.
-pub(crate) fn told(span: &SpanData) -> Json {
-    let mut told = BTreeMap::new();
+/// Returns the attributes of a span with content as JSON, its name as `name`, and the description of its error as `failed`.
+pub(crate) fn attributes_of(span: &SpanData) -> Json {
+    let mut members = BTreeMap::new();
     for attribute in &span.attributes {
         let value = match &attribute.value {
             Value::Bool(value) => json!(value),
@@ -127,16 +127,16 @@ pub(crate) fn told(span: &SpanData) -> Json {
             Value::Array(Array::String(list)) => list.iter().map(|text| json!(text.as_str())).collect(),
             other => panic!("{other:?}"),
         };
-        told.insert(attribute.key.to_string(), value);
+        members.insert(attribute.key.to_string(), value);
     }
-    told.insert("name".to_owned(), json!(span.name));
+    members.insert("name".to_owned(), json!(span.name));
     if let Status::Error { description } = &span.status {
-        told.insert("failed".to_owned(), json!(description));
+        members.insert("failed".to_owned(), json!(description));
     }
-    json!(told)
+    json!(members)
 }
 
-/// What is expected, and nothing is said of the rest; null is what must not be there.
+/// Compares the expected members only; null stands for a member that must be absent.
 #[track_caller]
 pub(crate) fn expect(span: &Json, expected: &Json) {
     for (key, value) in expected.as_object().unwrap() {

@@ -27,22 +27,41 @@ fn code_comes_before_our_variable_before_opentelemetrys_before_the_default() {
 
 #[test]
 fn every_variable_has_its_effect() {
-    let config = config(
-        Settings::default(),
-        &[
-            ("RETRACE_API_KEY", "rt_env"),
-            ("RETRACE_PROJECT_ID", "p"),
-            ("RETRACE_ENVIRONMENT", "staging"),
-            ("RETRACE_CAPTURE_CONTENT", "false"),
-            ("RETRACE_SPAN_SELECTION", "ALL"),
-            ("RETRACE_TRANSPORT", "WS"),
-            ("RETRACE_FLUSH_TIMEOUT", "2.5"),
-            ("OTEL_EXPORTER_RETRACE_TIMEOUT", "0"),
-            ("OTEL_EXPORTER_RETRACE_HEADERS", "x-team=a%20b"),
-            ("OTEL_EXPORTER_RETRACE_CERTIFICATE", "/ca.pem"),
-            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64"),
-        ],
-    );
+    /// Variables with a test of their own: here, in `sampling.rs`, or in `propagator/names.rs`.
+    const TESTED_ELSEWHERE: [&str; 11] = [
+        "RETRACE_BASE_URL",
+        "RETRACE_ALLOW_CLEARTEXT_HOST",
+        "OTEL_EXPORTER_RETRACE_ENDPOINT",
+        "RETRACE_ENABLED",
+        "OTEL_SDK_DISABLED",
+        "RETRACE_SAMPLE_RATE",
+        "RETRACE_SAMPLE_SEED",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_PROPAGATORS",
+        "OTEL_EXPORTER_RETRACE_COMPRESSION",
+    ];
+    const VALUES: &[(&str, &str)] = &[
+        ("RETRACE_API_KEY", "rt_env"),
+        ("RETRACE_PROJECT_ID", "p"),
+        ("RETRACE_ENVIRONMENT", "staging"),
+        ("RETRACE_CAPTURE_CONTENT", "false"),
+        ("RETRACE_SPAN_SELECTION", "ALL"),
+        ("RETRACE_TRANSPORT", "WS"),
+        ("RETRACE_FLUSH_TIMEOUT", "2.5"),
+        ("OTEL_EXPORTER_RETRACE_TIMEOUT", "0"),
+        ("OTEL_EXPORTER_RETRACE_HEADERS", "x-team=a%20b"),
+        ("OTEL_EXPORTER_RETRACE_CERTIFICATE", "/ca.pem"),
+        ("RETRACE_SPOOL_DIR", "/spool"),
+        ("RETRACE_ALLOW_REMOTE_REPLAY", "on"),
+        ("RETRACE_ALLOW_REMOTE_CASSETTE", "on"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64"),
+    ];
+    for Variable { name, .. } in VARIABLES {
+        let is_tested = TESTED_ELSEWHERE.contains(name) || VALUES.iter().any(|(key, _)| key == name);
+        assert!(is_tested, "no test sets {name}: add it to VALUES, and its effect to the assertions below");
+    }
+    let config = config(Settings::default(), VALUES);
     assert_eq!(config.api_key.expose(), "rt_env");
     assert_eq!((config.project_id.as_deref(), config.environment.as_deref()), (Some("p"), Some("staging")));
     assert_eq!((config.capture_content, config.selection), (false, SpanSelection::All));
@@ -51,7 +70,21 @@ fn every_variable_has_its_effect() {
     assert_eq!(config.headers["x-team"], "a b");
     assert!(config.headers["x-team"].is_sensitive());
     assert_eq!(config.certificate, Some((PathBuf::from("/ca.pem"), "OTEL_EXPORTER_RETRACE_CERTIFICATE")));
+    assert_eq!(config.spool.unwrap().dir, PathBuf::from("/spool"));
+    assert_eq!((config.remote_replay, config.remote_cassette), (true, true));
     assert_eq!(config.batch_size, 64);
+}
+
+#[test]
+fn compression_of_the_environment_is_ignored_without_its_feature() {
+    let by_environment = |name: &str| resolve(keyed(), &[("OTEL_EXPORTER_RETRACE_COMPRESSION", name)]);
+    let (gzip, warnings) = by_environment("GZIP");
+    assert_eq!(gzip.unwrap().unwrap().compression, Compression::Gzip);
+    assert_eq!(warnings.is_empty(), cfg!(feature = "gzip"), "{warnings:?}");
+    for (name, count) in [("none", 0), ("zstd", 1)] {
+        let (config, warnings) = by_environment(name);
+        assert_eq!((config.unwrap().unwrap().compression, warnings.len()), (Compression::None, count), "{warnings:?}");
+    }
 }
 
 #[test]
@@ -125,7 +158,7 @@ fn a_warning_about_headers_repeats_no_value() {
 }
 
 #[test]
-fn what_is_wrong_in_the_environment_is_said_and_left_out() {
+fn invalid_values_in_the_environment_are_ignored_with_a_warning() {
     let (config, warnings) = resolve(
         keyed(),
         &[
@@ -143,7 +176,7 @@ fn what_is_wrong_in_the_environment_is_said_and_left_out() {
 }
 
 #[test]
-fn what_is_wrong_in_code_is_an_error_that_helps() {
+fn invalid_values_in_code_are_errors_with_a_remedy() {
     let error = |settings: Settings, env: &[(&str, &str)]| resolve(settings, env).0.unwrap_err().to_string();
     let missing = error(Settings::default(), &[]);
     assert!(missing.contains("with_api_key") && missing.contains("RETRACE_API_KEY"), "{missing}");

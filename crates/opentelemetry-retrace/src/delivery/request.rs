@@ -61,7 +61,7 @@ impl Request {
         Self::new(id, Content::Patch { patch: Box::new(patch), missing: 0 }, since)
     }
 
-    /// Number of accepted spans that depend on it.
+    /// Returns the number of accepted spans that depend on the request.
     pub(crate) fn sources(&self) -> u64 {
         match &self.content {
             Content::Create(run) => run.sources(),
@@ -69,7 +69,7 @@ impl Request {
         }
     }
 
-    /// Counts the spans step by step.
+    /// Counts the accepted spans that depend on the request without the counter of the run, to verify [`Request::sources`].
     pub(crate) fn count_spans(&self) -> u64 {
         self.run().map_or_else(|| self.sources(), RunBuffer::count_spans)
     }
@@ -130,7 +130,7 @@ impl Request {
         input.is_some() || output.is_some_and(|output| !output.is_null())
     }
 
-    /// Drops the input and the output of the run; no span depends on them.
+    /// Drops the input and the output of the run. Returns 0 as the number of accepted spans lost: none depends on them.
     pub(crate) fn drop_content(&mut self) -> u64 {
         let output = match &mut self.content {
             Content::Create(run) => {
@@ -143,8 +143,8 @@ impl Request {
         0
     }
 
-    /// Bytes of the request, with its entry in the ledger: an entry of an ordered table takes up to twice its
-    /// size.
+    /// Returns the bytes of the request with its entry in the ledger. An entry of an ordered table takes up to
+    /// twice its size.
     pub(crate) fn weight(&self) -> usize {
         2 * size_of::<Self>()
             + match &self.content {

@@ -1,4 +1,4 @@
-//! The rules, one by one, through the propagator and spans of the SDK.
+//! Extraction and injection, rule by rule, with spans of the SDK.
 
 #![allow(clippy::string_slice)]
 
@@ -51,7 +51,7 @@ fn inject(propagator: &RetracePropagator, cx: &Context) -> (Option<String>, Opti
     (one(TRACEPARENT), one(TRACESTATE))
 }
 
-/// Starts a span below a `Context`, by a tracer with this sampler.
+/// Starts a span below a `Context`, with this sampler.
 fn below(cx: &Context, sampler: impl ShouldSample + 'static) -> Context {
     let provider = SdkTracerProvider::builder().with_sampler(sampler).build();
     cx.with_span(provider.tracer("test").start_with_context("span", cx))
@@ -61,7 +61,7 @@ fn parent_based() -> Sampler {
     Sampler::ParentBased(Box::new(Sampler::AlwaysOn))
 }
 
-/// Passes the fields through a service; returns flags and `tracestate`, or `None` when it begins a new trace.
+/// Passes the fields through a service. Returns the flags and the `tracestate` that it sends, or `None` if it begins a new trace.
 fn through(fields: &[(&'static str, &str)]) -> Option<(String, Option<String>)> {
     let propagator = RetracePropagator::default();
     let cx = below(&extract(&propagator, fields), parent_based());
@@ -79,7 +79,7 @@ fn a_trace_goes_on_with_a_new_parent() {
 }
 
 #[test]
-fn what_is_no_traceparent_or_there_twice_begins_a_new_trace() {
+fn an_invalid_or_repeated_traceparent_begins_a_new_trace() {
     assert_eq!(through(&[]), None);
     assert_eq!(through(&[("traceparent", "")]), None);
     assert_eq!(through(&[("traceparent", &parent(1)), ("traceparent", &parent(1))]), None);
@@ -113,12 +113,15 @@ fn the_random_flag_is_kept_set_and_unset_and_other_flags_are_cleared() {
     let propagator = RetracePropagator::builder().with_random_ids(true).build().unwrap();
     for (received, sent) in [(0x01, "01"), (0x03, "03")] {
         let cx = below(&extract(&propagator, &[("traceparent", &parent(received))]), Sampler::AlwaysOn);
-        assert!(inject(&propagator, &cx).0.unwrap().ends_with(sent), "not ours to set");
+        assert!(
+            inject(&propagator, &cx).0.unwrap().ends_with(sent),
+            "the random flag belongs to the service that began the trace"
+        );
     }
 }
 
 #[test]
-fn a_trace_that_begins_here_says_that_its_id_is_random_when_told_so() {
+fn a_trace_that_begins_here_has_the_random_flag_if_configured() {
     for (random_ids, flags) in [(false, "-01"), (true, "-03")] {
         let propagator = RetracePropagator::builder().with_random_ids(random_ids).build().unwrap();
         let cx = below(&Context::new(), parent_based());
@@ -194,7 +197,7 @@ fn with_the_sdk_switched_off_a_trace_is_still_handed_on() {
     assert_eq!(inject(&propagator, &cx.with_span(span)), (Some(parent(3)), Some("a@@b=1".to_owned())));
 }
 
-/// Sampler that changes the list, as samplers may.
+/// Sampler that changes `tracestate`, as the specification allows.
 #[derive(Clone, Debug)]
 struct Changes(fn(&TraceState) -> TraceState);
 

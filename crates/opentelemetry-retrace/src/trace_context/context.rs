@@ -6,8 +6,8 @@ use opentelemetry::trace::{TraceContextExt as _, TraceId, TraceState};
 use crate::trace_context::run::RemoteRunContext;
 use crate::trace_context::tracestate::Members;
 
-/// Received parts of a trace that a span context cannot hold: they live as long as `Context`s are made from
-/// the one that was extracted.
+/// Received parts of a trace that a span context cannot hold. Every `Context` that is derived from the extracted one has
+/// them.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub trace_id: TraceId,
@@ -38,6 +38,7 @@ pub(crate) struct Announced {
 }
 
 impl Announced {
+    /// Returns the announcement for the trace of this `Context`'s span; `None` for another trace.
     pub(crate) fn of(cx: &Context) -> Option<&RemoteRunContext> {
         let announced = cx.get::<Self>()?;
         (announced.trace_id == cx.span().span_context().trace_id()).then_some(&announced.run)

@@ -1,4 +1,4 @@
-//! From a file and the environment to a configuration.
+//! Reads the configuration from a file and the environment.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -87,7 +87,7 @@ fn check_names(place: &str, file: &Table) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Sets the settings that variables name. An unknown variable of the gateway is an error.
+/// Replaces the settings for which a variable is set. An unknown variable of the gateway is an error.
 fn override_by(file: &mut Table, names: &[String], variables: Variables<'_>) -> Result<(), ConfigError> {
     let known: Vec<(String, &Setting)> = SETTINGS.iter().filter_map(|each| Some((each.variable()?, each))).collect();
     for name in names.iter().filter(|name| name.starts_with(PREFIX) && *name != FILE_VARIABLE) {
@@ -175,7 +175,8 @@ impl Values<'_> {
         Ok(number)
     }
 
-    fn bytes(&self, table: &str, key: &str, least: u64) -> Result<usize, ConfigError> {
+    /// Returns a number of bytes or of messages.
+    fn size(&self, table: &str, key: &str, least: u64) -> Result<usize, ConfigError> {
         Ok(usize::try_from(self.number(table, key, least)?).unwrap_or(usize::MAX))
     }
 
@@ -250,7 +251,7 @@ impl Values<'_> {
             admin: self.address("admin", "listen")?,
             retrace: self.retrace()?,
             traces: Traces {
-                buffer_bytes: self.bytes("traces", "buffer_bytes", 64 * 1024)?,
+                buffer_bytes: self.size("traces", "buffer_bytes", 64 * 1024)?,
                 wait: self.seconds("traces", "wait_seconds")?,
                 wait_without_root: self.seconds("traces", "wait_without_root_seconds")?,
             },
@@ -259,7 +260,7 @@ impl Values<'_> {
                 attribute: self.text("tenants", "attribute")?,
                 topic: topic.transpose()?,
                 default,
-                max_open: self.bytes("tenants", "max_open", 1)?,
+                max_open: self.size("tenants", "max_open", 1)?,
                 idle: self.seconds("tenants", "idle_seconds")?,
             },
             tenant,
@@ -297,10 +298,10 @@ impl Values<'_> {
                 None => None,
             },
             all_spans: self.word("retrace", "span_selection", &[("genai", false), ("all", true)])?,
-            buffer_bytes: self.bytes("retrace", "buffer_bytes", 1 << 20)?,
+            buffer_bytes: self.size("retrace", "buffer_bytes", 1 << 20)?,
             retry_deadline: self.seconds("retrace", "retry_deadline_seconds")?,
             request_timeout: self.seconds("retrace", "request_timeout_seconds")?,
-            // Were the variable left to the exporters, all tenants would share one spool.
+            // The gateway reads the variable of the exporter itself: otherwise all tenants would share one spool.
             spool_dir: self.text("retrace", "spool_dir")?.or_else(|| (self.variables)(SPOOL_DIR)).map(PathBuf::from),
             spool_bytes: self.number("retrace", "spool_bytes", 0)?,
         })
@@ -340,7 +341,7 @@ impl Values<'_> {
             dead_letter_topic: self.text("kafka", "dead_letter_topic")?,
             session_timeout: self.seconds("kafka", "session_timeout_seconds")?,
             commit_interval: self.seconds("kafka", "commit_interval_seconds")?,
-            pause_messages: self.bytes("kafka", "pause_messages", 1)?,
+            pause_messages: self.size("kafka", "pause_messages", 1)?,
             properties,
         }))
     }

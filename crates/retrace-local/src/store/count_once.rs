@@ -75,6 +75,7 @@ pub(super) fn counted(spans: &[Counted]) -> Vec<bool> {
     counts
 }
 
+/// Returns true if a span of a server repeats the usage of a call above it.
 fn is_echo(spans: &[Counted], at: usize, above: impl Iterator<Item = usize>) -> bool {
     let Some(own) = spans.get(at).filter(|own| own.is_server && own.reports()) else { return false };
     let mut is_direct = true;
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_across_processes_counts_once() {
+    fn usage_that_is_repeated_across_processes_counts_once() {
         use SpanType::{Action, LlmCall, Reasoning, ToolCall};
         let server = |id, parent, tokens| Counted { is_server: true, ..span(id, Some(parent), Action, tokens) };
         for (what, expected, spans) in [

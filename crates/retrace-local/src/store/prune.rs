@@ -45,7 +45,7 @@ impl Prune {
     }
 }
 
-/// Returns some free pages to the system, if the file supports it.
+/// Returns some free pages to the file system, if the database was created with incremental vacuum.
 pub(super) fn give_back(database: &Connection) -> Result<Outcome, StoreError> {
     let pages = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if pages("auto_vacuum")? != 2 || pages("freelist_count")? == 0 {

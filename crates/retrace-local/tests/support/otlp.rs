@@ -37,7 +37,7 @@ pub fn span(id: &str, parent: &str, name: &str, operation: Option<&str>, nanos: 
     if operation == Some("chat") {
         attributes.extend([int("gen_ai.usage.input_tokens", 12), int("gen_ai.usage.output_tokens", 3)]);
         let message =
-            |role: &str, said: &str| json!([{"role": role, "parts": [{"type": "text", "content": said}]}]).to_string();
+            |role: &str, text: &str| json!([{"role": role, "parts": [{"type": "text", "content": text}]}]).to_string();
         attributes.push(text("gen_ai.input.messages", &message("user", "Wie spät ist es?")));
         attributes.push(text("gen_ai.output.messages", &message("assistant", "Zeit zu gehen.")));
     }
@@ -73,7 +73,7 @@ pub fn logs(records: &[Value]) -> Value {
 pub fn event(span_id: &str, name: &str) -> Value {
     json!({
         "traceId": TRACE, "spanId": span_id, "eventName": name, "timeUnixNano": AT.to_string(), "severityNumber": 9,
-        "attributes": [{"key": "n", "value": {"intValue": "1"}}], "body": {"stringValue": "said"},
+        "attributes": [{"key": "n", "value": {"intValue": "1"}}], "body": {"stringValue": "noted"},
     })
 }
 

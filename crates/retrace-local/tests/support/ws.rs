@@ -1,4 +1,4 @@
-//! A WebSocket client that says what it is told, also what no client should.
+//! A WebSocket client that sends any frame, valid or not.
 
 use std::net::SocketAddr;
 
@@ -76,7 +76,7 @@ impl Ws {
     }
 
     /// Sends events and waits for the acks of all of them.
-    pub async fn tell(&mut self, frames: &[Value]) {
+    pub async fn send_acked(&mut self, frames: &[Value]) {
         for frame in frames {
             self.send(frame).await;
         }

@@ -18,7 +18,7 @@ const JSON: &str = "application/json";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Encoding {
     Protobuf,
-    /// Also the encoding of the response to a request in neither.
+    /// Also the encoding of the response to a request in another media type.
     #[default]
     Json,
 }
@@ -42,9 +42,8 @@ impl Encoding {
         sent.eq_ignore_ascii_case(JSON).then_some(Self::Json)
     }
 
-    /// Responds that the request was accepted, except spans with malformed ids and records that cannot be decoded. A
-    /// reason without rejected records is a warning.
-    pub(super) fn taken(self, signal: Signal, malformed: u64, unreadable: Unreadable) -> Response {
+    /// Responds that the request was accepted, except for spans with malformed ids and records that cannot be decoded.
+    pub(super) fn accepted(self, signal: Signal, malformed: u64, unreadable: Unreadable) -> Response {
         let PartialSuccess { rejected, reason } = PartialSuccess::new(signal, malformed, unreadable);
         let is_partial = !reason.is_empty();
         let body = match self {
@@ -62,7 +61,7 @@ impl Encoding {
 
     /// Responds that the request was rejected: a `Status` in place of the JSON reason of the other endpoints, and the
     /// same headers.
-    pub(super) fn refused(self, error: Rejection) -> Response {
+    pub(super) fn rejected(self, error: Rejection) -> Response {
         let (status, message) = (error.status(), error.refusal().error.clone());
         let field = error.refusal().field.clone().unwrap_or_default();
         let bad = status == StatusCode::BAD_REQUEST;

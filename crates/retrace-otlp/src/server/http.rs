@@ -39,25 +39,25 @@ async fn logs<R: Receiver>(State(app): Shared<R>, request: Request) -> Response 
 /// Accepts and discards metrics, so that exporters of all signals report no error.
 async fn metrics<R: Receiver>(State(app): Shared<R>, request: Request) -> Response {
     let encoding = Encoding::of(request.headers());
-    let taken = async {
+    let response = async {
         let encoding = encoding.ok_or_else(wrong_type)?;
         app.authorize(request.headers())?;
         app.bodies().any(request).await?;
-        Ok(encoding.taken(Signal::Metrics, 0, Unreadable::default()))
+        Ok(encoding.accepted(Signal::Metrics, 0, Unreadable::default()))
     };
-    taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
+    response.await.unwrap_or_else(|error| encoding.unwrap_or_default().rejected(error))
 }
 
 /// Records an export request, and responds in the encoding of the request, including errors.
 async fn exported<R: Receiver>(app: &R, signal: Signal, request: Request) -> Response {
     let encoding = Encoding::of(request.headers());
-    let taken = async {
+    let response = async {
         let encoding = encoding.ok_or_else(wrong_type)?;
         let caller = app.authorize(request.headers())?;
         let (malformed, unreadable) = take(app, signal, encoding, caller, request).await?;
-        Ok(encoding.taken(signal, malformed, unreadable))
+        Ok(encoding.accepted(signal, malformed, unreadable))
     };
-    taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
+    response.await.unwrap_or_else(|error| encoding.unwrap_or_default().rejected(error))
 }
 
 /// Records a request. Returns the number of its spans with malformed ids, and its records that cannot be decoded.

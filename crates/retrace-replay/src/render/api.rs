@@ -2,100 +2,68 @@
 
 use std::fmt;
 
-/// An API of a provider, by the format of its responses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Api {
+macro_rules! apis {
+    ($($(#[$doc:meta])* $api:ident = $name:literal,)*) => {
+        /// An API of a provider, by the format of its responses.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Api { $($(#[$doc])* $api,)* }
+
+        impl Api {
+            /// All APIs.
+            pub const ALL: [Self; [$($name,)*].len()] = [$(Self::$api,)*];
+
+            /// Returns the name, as `Api::name` of `opentelemetry-instrumentation-genai` has it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$api => $name,)* }
+            }
+        }
+    };
+}
+
+apis! {
     /// Chat completions, of OpenAI and all that speak it: Azure, Mistral, Groq, `DeepSeek`, vLLM.
-    OpenAiChat,
+    OpenAiChat = "openai.chat",
     /// OpenAI's responses.
-    OpenAiResponses,
+    OpenAiResponses = "openai.responses",
     /// Embeddings in OpenAI's format.
-    OpenAiEmbeddings,
+    OpenAiEmbeddings = "openai.embeddings",
     /// OpenAI's legacy completions, and all that speak them.
-    OpenAiCompletions,
+    OpenAiCompletions = "openai.completions",
     /// Anthropic's messages.
-    AnthropicMessages,
+    AnthropicMessages = "anthropic.messages",
     /// Gemini's `generateContent` and `streamGenerateContent`, also on Vertex.
-    GeminiGenerateContent,
+    GeminiGenerateContent = "gemini.generate_content",
     /// Gemini's interactions.
-    GeminiInteractions,
+    GeminiInteractions = "gemini.interactions",
     /// Gemini's `embedContent` and `batchEmbedContents`.
-    GeminiEmbedContent,
+    GeminiEmbedContent = "gemini.embed_content",
     /// Cohere's chat, version 2.
-    CohereV2Chat,
+    CohereV2Chat = "cohere.v2_chat",
     /// Cohere's chat, version 1.
-    CohereV1Chat,
+    CohereV1Chat = "cohere.v1_chat",
     /// Cohere's embed.
-    CohereEmbed,
+    CohereEmbed = "cohere.embed",
     /// Ollama's `/api/chat`.
-    OllamaChat,
+    OllamaChat = "ollama.chat",
     /// Ollama's `/api/generate`.
-    OllamaGenerate,
+    OllamaGenerate = "ollama.generate",
     /// Ollama's `/api/embed`.
-    OllamaEmbed,
+    OllamaEmbed = "ollama.embed",
     /// `Converse` and `ConverseStream` of Amazon Bedrock.
-    BedrockConverse,
+    BedrockConverse = "bedrock.converse",
     /// `InvokeModel` and `InvokeModelWithResponseStream` of Amazon Bedrock, in the format of the model's family.
-    BedrockInvoke,
+    BedrockInvoke = "bedrock.invoke",
     /// `/generate` and `/generate_stream` of Hugging Face's text-generation-inference.
-    HuggingFaceTextGeneration,
+    HuggingFaceTextGeneration = "huggingface.text_generation",
     /// Text generation of IBM's watsonx.
-    WatsonxTextGeneration,
+    WatsonxTextGeneration = "watsonx.text_generation",
     /// Embeddings of Vertex by `predict`.
-    VertexPredict,
+    VertexPredict = "vertex.predict",
 }
 
 impl Api {
-    /// All of them.
-    pub const ALL: [Self; 19] = [
-        Self::OpenAiChat,
-        Self::OpenAiResponses,
-        Self::OpenAiEmbeddings,
-        Self::AnthropicMessages,
-        Self::GeminiGenerateContent,
-        Self::GeminiEmbedContent,
-        Self::CohereV2Chat,
-        Self::CohereEmbed,
-        Self::OllamaChat,
-        Self::OllamaEmbed,
-        Self::BedrockConverse,
-        Self::OpenAiCompletions,
-        Self::CohereV1Chat,
-        Self::OllamaGenerate,
-        Self::BedrockInvoke,
-        Self::HuggingFaceTextGeneration,
-        Self::WatsonxTextGeneration,
-        Self::VertexPredict,
-        Self::GeminiInteractions,
-    ];
-
-    /// The name, as `Api::name` of `opentelemetry-instrumentation-genai` has it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OpenAiChat => "openai.chat",
-            Self::OpenAiResponses => "openai.responses",
-            Self::OpenAiEmbeddings => "openai.embeddings",
-            Self::AnthropicMessages => "anthropic.messages",
-            Self::GeminiGenerateContent => "gemini.generate_content",
-            Self::GeminiInteractions => "gemini.interactions",
-            Self::GeminiEmbedContent => "gemini.embed_content",
-            Self::CohereV2Chat => "cohere.v2_chat",
-            Self::CohereEmbed => "cohere.embed",
-            Self::OllamaChat => "ollama.chat",
-            Self::OllamaEmbed => "ollama.embed",
-            Self::BedrockConverse => "bedrock.converse",
-            Self::OpenAiCompletions => "openai.completions",
-            Self::CohereV1Chat => "cohere.v1_chat",
-            Self::OllamaGenerate => "ollama.generate",
-            Self::BedrockInvoke => "bedrock.invoke",
-            Self::HuggingFaceTextGeneration => "huggingface.text_generation",
-            Self::WatsonxTextGeneration => "watsonx.text_generation",
-            Self::VertexPredict => "vertex.predict",
-        }
-    }
-
     /// Finds an API by its name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
@@ -163,7 +131,7 @@ impl Api {
         })
     }
 
-    /// The path of the API, for `model` where the path has one.
+    /// Returns the path of the API, for `model` where the path has one.
     #[must_use]
     pub fn path(self, model: &str, streamed: bool) -> String {
         match self {

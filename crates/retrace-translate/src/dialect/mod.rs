@@ -353,7 +353,28 @@ mod tests {
     }
 
     #[test]
-    fn keys_prefixes_and_marks_are_told_apart() {
+    fn the_fuzz_targets_know_the_keys_of_all_dialects() {
+        let mut keys: Vec<String> = include_str!("../../../../fuzz/keys.txt").lines().map(str::to_owned).collect();
+        let listed = keys.clone();
+        for dialect in DIALECTS {
+            let whole = dialect.keys.iter().chain(dialect.own).map(|(key, _)| *key);
+            let whole = whole.chain(dialect.nested.iter().map(|nested| nested.key));
+            keys.extend(whole.chain(dialect.hints.iter().map(|(key, _)| *key)).map(str::to_owned));
+            // One key for each path of a flattened value, and one for each prefix.
+            for FlattenedKey { prefix, paths, .. } in dialect.flattened {
+                keys.extend(paths.iter().map(|(path, _)| format!("{prefix}{}", path.replace('N', "0"))));
+            }
+            keys.extend(dialect.prefixes.iter().map(|(prefix, _)| format!("{prefix}x")));
+        }
+        keys.sort();
+        keys.dedup();
+        let missing: Vec<&String> = keys.iter().filter(|key| !listed.contains(key)).collect();
+        assert!(missing.is_empty(), "{} keys are missing in fuzz/keys.txt; add them: {missing:#?}", missing.len());
+        assert!(listed == keys, "fuzz/keys.txt is not sorted, or has a key twice");
+    }
+
+    #[test]
+    fn keys_prefixes_and_marks_are_distinguished() {
         assert_eq!(meaning("gen_ai.request.model"), KeyMeaning::Field(1, Field::RequestModel));
         assert_eq!(meaning("retrace.metadata.a.b"), KeyMeaning::Prefixed(0, Field::UserMetadata, "a.b"));
         assert_eq!(meaning("gen_ai.something.new"), KeyMeaning::Marker);

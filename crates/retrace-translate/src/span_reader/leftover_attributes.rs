@@ -56,14 +56,15 @@ impl<V: SpanView> SpanReader<'_, V> {
                 Field::OutputMimeType,
                 self.fields.is_consumed(Field::Output) && is_mime_type(self.fields.text(Field::OutputMimeType)),
             ),
-            // These are the name of the span.
+            // These may be the name of the span.
             (Field::EntityName, self.fields.label(Field::EntityName).is_some_and(|own| own == builder.span.name)),
             (Field::Callee, self.fields.label(Field::Callee).is_some_and(|own| own == builder.span.name)),
             (Field::WorkflowName, self.fields.label(Field::WorkflowName).is_some_and(|own| own == builder.span.name)),
             // The run carries its agents, its session and its user.
             (Field::AgentId, true),
             (Field::AgentName, true),
-            (Field::ParentAgentId, true),
+            // The run carries the parent of an agent; without an agent it stays an attribute.
+            (Field::ParentAgentId, self.fields.label(Field::ParentAgentId).is_some() && self.agent().is_some()),
             (Field::Status, self.fields.text(Field::Status).and_then(Ending::from_wire).is_some()),
             (
                 Field::StatedError,
@@ -134,11 +135,11 @@ impl<V: SpanView> SpanReader<'_, V> {
         }
     }
 
-    /// Returns the attributes that nothing has consumed, that repeat no consumed value, and that the application did not state anew.
+    /// Returns the attributes that nothing has consumed, that repeat no consumed value, and that no later one replaces.
     fn attributes(&self, options: &Options) -> Option<Json> {
         let consumed = self.fields.consumed_attributes();
-        // Last place of each key, for attributes of the application's own statements: a later one replaces it. What a library sets
-        // twice stays, since its earlier value may be content.
+        // Last position of each key. A later `retrace.*` attribute replaces an earlier one. A key that a library sets twice stays,
+        // since its earlier value may be content.
         let mut last: Option<HashMap<&str, usize>> = None;
         let mut is_overwritten = |at: usize, key: &str| {
             let places = || self.view.attributes().enumerate().map(|(at, (key, _))| (key, at)).collect();
@@ -154,6 +155,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         object(leftover.map(|(_, attribute)| attribute))
     }
 
+    /// Returns true if the value is empty, or is the one that its field has consumed already.
     fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
         is_empty(value)
             || match meaning(key) {
@@ -212,7 +214,7 @@ impl<V: SpanView> SpanReader<'_, V> {
                     event.attributes.iter().filter(|(key, value)| !is_in_message(key) && keep(&event, key, value));
                 let attributes =
                     object(body.map(|body| ("body", body)).into_iter().chain(kept.map(|(key, value)| (*key, value))));
-                // The event was consumed whole.
+                // All of the event was consumed.
                 if attributes.is_none() && (is_content_event(event.name) || is_exception(event.name)) {
                     return None;
                 }
@@ -248,7 +250,7 @@ fn is_empty(value: &Value<'_>) -> bool {
     matches!(value, Value::Str(text) if text.is_empty())
 }
 
-/// Returns true for a MIME type that the value itself shows.
+/// Returns true for a MIME type that the form of the value shows anyway.
 fn is_mime_type(name: Option<&str>) -> bool {
     matches!(name, Some("text/plain" | "application/json"))
 }

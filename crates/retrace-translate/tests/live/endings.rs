@@ -69,10 +69,10 @@ fn a_second_local_root_joins_while_the_run_is_open_and_continues_it_after() {
 }
 
 #[test]
-fn a_call_that_messages_show_is_told_with_the_end_of_the_run() {
+fn a_call_that_messages_show_is_emitted_with_the_end_of_the_run() {
     let mut stage = Stage::new();
     let first = chat(2, 1).with("gen_ai.output.messages", ASKS);
-    let second = chat(3, 1).with("gen_ai.input.messages", TOLD);
+    let second = chat(3, 1).with("gen_ai.input.messages", TOOL_HISTORY);
     stage.starts(&agent(1, 0, "a")).ends(&first).ends(&second).ends(&agent(1, 0, "a")).at(250);
     let news = stage.news();
     assert_eq!(&news[..5], ["began a", "> a", "< chat m", "< chat m", "< a"]);
@@ -81,13 +81,13 @@ fn a_call_that_messages_show_is_told_with_the_end_of_the_run() {
 }
 
 #[test]
-fn a_result_that_was_told_is_not_made_again() {
+fn a_result_that_was_emitted_is_not_synthesized_again() {
     let mut stage = Stage::limited(|limits| limits.bytes = 200_000);
     let look = tool(3, 1, "look", "c1").with("gen_ai.tool.call.result", "found");
     stage.starts(&agent(1, 0, "a").with("retrace.input", "hi").with("retrace.output", "ho"));
     stage.ends(&chat(2, 1).with("gen_ai.output.messages", ASKS)).starts(&look).ends(&look);
     let weight = stage.recorder.weight();
-    let long = TOLD.replace("found", &"found".repeat(20_000));
+    let long = TOOL_HISTORY.replace("found", &"found".repeat(20_000));
     stage.ends(&chat(4, 1).with_value("gen_ai.input.messages", Value::Str(long.into()))).news();
     assert!(stage.recorder.weight() < weight + 2_000, "neither the message nor the call is kept");
     stage.ends(&agent(1, 0, "a").with("retrace.input", "hi").with("retrace.output", "ho")).at(250);
@@ -95,11 +95,11 @@ fn a_result_that_was_told_is_not_made_again() {
 }
 
 #[test]
-fn of_a_tool_that_failed_the_model_was_told_something() {
+fn a_failed_tool_has_the_result_that_the_messages_show() {
     let mut stage = Stage::new();
     let look = tool(2, 1, "look", "c1");
     stage.starts(&agent(1, 0, "a")).starts(&look).ends(&look.clone().failed("boom"));
-    stage.ends(&chat(3, 1).with("gen_ai.input.messages", TOLD)).ends(&agent(1, 0, "a")).at(250);
+    stage.ends(&chat(3, 1).with("gen_ai.input.messages", TOOL_HISTORY)).ends(&agent(1, 0, "a")).at(250);
     let made = stage.outputs.live.iter().find_map(|live| match &live.event {
         LiveEvent::SpanEnded(recorded) if recorded.sources == 0 => Some(&recorded.span),
         _ => None,

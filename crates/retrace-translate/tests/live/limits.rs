@@ -6,7 +6,7 @@ use crate::stage::*;
 use crate::support::*;
 
 #[test]
-fn what_was_lost_of_a_trace_that_was_set_aside_is_said_by_the_run_that_is_told_of_it() {
+fn losses_of_a_trace_that_was_set_aside_are_stated_by_its_run() {
     let lossy_ends = |stage: &Stage| stage.last_end().lossy == Some(true);
     let mut stage = Stage::new();
     stage.starts(&span(1, 0, "GET /")).ends(&span(1, 0, "GET /")).at(250);
@@ -70,7 +70,7 @@ fn live_runs_are_bounded_in_number_in_bytes_and_in_spans() {
 }
 
 #[test]
-fn told_spans_leave_a_bounded_share_behind() {
+fn emitted_spans_leave_a_bounded_share_behind() {
     let mut stage = Stage::limited(|limits| limits.bytes = 4_000_000);
     stage
         .starts(&agent(1, 0, "a").with("retrace.input", "hi"))
@@ -104,7 +104,7 @@ fn the_genai_span_that_begins_first_names_a_run_that_a_server_began() {
 
 /// `in_span` and `set_attribute`, the usual way: nothing but the name is known when a span begins.
 #[test]
-fn a_span_with_the_name_of_an_agent_is_told_when_it_begins() {
+fn a_span_with_the_name_of_an_agent_is_emitted_when_it_begins() {
     for (name, span_type) in [
         ("invoke_agent planner", "reasoning"),
         ("create_agent planner", "reasoning"),

@@ -138,6 +138,6 @@ pub(crate) const ANSWER: &str =
 pub(crate) const QUESTION: &str = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]}]"#;
 pub(crate) const ASKS: &str = r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"c1","name":"look","arguments":{"q":1}}],
     "finish_reason":"tool_call"}]"#;
-pub(crate) const TOLD: &str = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]},
+pub(crate) const TOOL_HISTORY: &str = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]},
     {"role":"assistant","parts":[{"type":"tool_call","id":"c1","name":"look","arguments":{"q":1}}]},
     {"role":"tool","parts":[{"type":"tool_call_response","id":"c1","response":"found"}]}]"#;

@@ -6,7 +6,7 @@ use crate::stage::*;
 use crate::support::*;
 
 #[test]
-fn a_run_is_told_step_by_step() {
+fn a_live_run_is_emitted_step_by_step() {
     let mut stage = Stage::new();
     let (root, call, look) = (agent(1, 0, "a"), chat(2, 1).usage(5, 2), tool(3, 1, "look", "c1"));
     stage.starts(&root);
@@ -48,7 +48,7 @@ fn what_is_under_way_has_no_end() {
 }
 
 #[test]
-fn nothing_is_said_before_the_first_genai_span() {
+fn nothing_is_emitted_before_the_first_genai_span() {
     let mut stage = Stage::new();
     stage.starts(&span(1, 0, "GET /")).starts(&span(2, 1, "SELECT")).ends(&span(2, 1, "SELECT"));
     assert_eq!((stage.news(), stage.recorder.open_spans(), stage.outputs.set_aside), (vec![], 1, 0));
@@ -64,7 +64,7 @@ fn nothing_is_said_before_the_first_genai_span() {
 }
 
 #[test]
-fn a_span_that_shows_only_at_its_end_what_it_is_is_told_then() {
+fn a_span_that_becomes_genai_at_its_end_is_emitted_then() {
     let mut stage = Stage::new();
     let call = chat(2, 1);
     stage.starts(&span(1, 0, "GET /"));
@@ -92,7 +92,7 @@ fn a_span_moves_below_a_parent_that_turns_out_to_be_sent() {
 }
 
 #[test]
-fn a_root_that_ended_before_the_run_showed_what_it_is_is_told_whole() {
+fn a_root_that_ended_before_the_first_genai_span_is_emitted_whole() {
     let mut stage = Stage::new();
     stage.starts(&span(1, 0, "GET /")).ends(&span(1, 0, "GET /"));
     assert_eq!(stage.recorder.open_spans(), 1);
@@ -113,14 +113,14 @@ fn a_run_without_genai_is_set_aside() {
 }
 
 #[test]
-fn everything_is_told_when_everything_is_selected() {
+fn every_span_is_emitted_if_all_are_selected() {
     let mut stage = Stage::all();
     stage.starts(&span(1, 0, "GET /")).starts(&span(2, 1, "SELECT"));
     assert_eq!(stage.news(), ["began GET /", "> GET /", "> SELECT"]);
 }
 
 #[test]
-fn who_sees_no_root_begin_is_told_whole_runs() {
+fn without_the_start_of_a_root_runs_are_emitted_whole() {
     let mut stage = Stage::new();
     stage.starts(&chat(2, 1)).starts(&tool(3, 1, "t", "c"));
     assert_eq!(stage.recorder.weight(), 0, "starts of other traces are not kept");
@@ -165,7 +165,7 @@ fn an_end_without_a_start_is_a_whole_span() {
 }
 
 #[test]
-fn a_root_that_is_a_model_call_is_told_when_it_ends() {
+fn a_root_that_is_a_model_call_is_emitted_when_it_ends() {
     let mut stage = Stage::new();
     stage.starts(&chat(1, 0)).starts(&tool(2, 1, "t", "c"));
     assert_eq!(stage.news(), ["began chat m", "> t"]);
@@ -175,7 +175,7 @@ fn a_root_that_is_a_model_call_is_told_when_it_ends() {
 }
 
 #[test]
-fn a_model_call_that_never_ends_is_told_as_begun_if_something_hangs_from_it() {
+fn a_model_call_that_never_ends_is_emitted_as_begun_if_it_has_children() {
     let mut stage = Stage::new();
     let (root, call, look) =
         (agent(1, 0, "a"), chat(2, 1).with("gen_ai.input.messages", QUESTION), tool(3, 2, "t", "c"));

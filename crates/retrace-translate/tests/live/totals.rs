@@ -21,7 +21,7 @@ fn tokens_are_counted_once() {
 }
 
 #[test]
-fn what_was_told_as_counting_is_corrected_at_the_end() {
+fn usage_that_was_counted_twice_is_corrected_at_the_end() {
     // An agent that ends before its call; a call that ends before the same call within it.
     let mut stage = Stage::new();
     stage
@@ -37,7 +37,7 @@ fn what_was_told_as_counting_is_corrected_at_the_end() {
 }
 
 #[test]
-fn the_beginning_is_told_again_when_more_is_known() {
+fn the_start_is_emitted_again_when_more_is_known() {
     let mut stage = Stage::new();
     stage.starts(&span(1, 0, "GET")).ends(&chat(2, 1).with("gen_ai.input.messages", QUESTION));
     stage.ends(&chat(3, 1).with("gen_ai.output.messages", ANSWER));
@@ -71,7 +71,7 @@ fn a_session_that_differs_from_that_of_the_run_is_on_its_span() {
 }
 
 #[test]
-fn a_run_that_lost_spans_says_so() {
+fn a_run_that_lost_spans_is_lossy() {
     let mut stage = Stage::new();
     stage.starts(&agent(1, 0, "a"));
     stage.recorder.mark_lossy(TRACE);

@@ -251,7 +251,7 @@ impl Outputs {
     }
 }
 
-/// Records spans in the given order and tells everything.
+/// Records spans in the given order, and returns all outputs.
 pub fn record_with(options: Options, spans: &[TestSpan]) -> Outputs {
     let mut recorder = Recorder::new(options, RecorderLimits::default());
     for span in spans {

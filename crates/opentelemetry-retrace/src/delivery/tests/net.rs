@@ -1,4 +1,4 @@
-//! The same against a network that may cut, lose, repeat, reorder and refuse.
+//! The ledger against a network that may cut, lose, repeat, reorder and refuse.
 
 use std::collections::VecDeque;
 
@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Next event.
+/// Next event of the simulation.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum SimulationStep {
     /// The application records one more event of this run.
     Record(usize),
     Open(bool),
@@ -18,65 +18,65 @@ enum Step {
     /// An ack of the receiver arrives: the one at this position, once or twice.
     Ack(usize, bool),
     LoseAck(usize),
-    Request(Fate),
+    Request(RequestOutcome),
     Wait(u64),
 }
 
 /// Outcome of a request.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum RequestOutcome {
     Answered,
-    LostOnItsWay,
-    AnswerLost,
+    NotSent,
+    ResponseLost,
     Unavailable,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let fate = prop_oneof![
-        4 => Just(Fate::Answered),
-        1 => Just(Fate::LostOnItsWay),
-        1 => Just(Fate::AnswerLost),
-        1 => Just(Fate::Unavailable)
+fn steps() -> impl Strategy<Value = Vec<SimulationStep>> {
+    let outcome = prop_oneof![
+        4 => Just(RequestOutcome::Answered),
+        1 => Just(RequestOutcome::NotSent),
+        1 => Just(RequestOutcome::ResponseLost),
+        1 => Just(RequestOutcome::Unavailable)
     ];
     let step = prop_oneof![
-        8 => (0..4_usize).prop_map(Step::Record),
-        2 => any::<bool>().prop_map(Step::Open),
-        1 => Just(Step::Cut),
-        4 => (1..12_usize).prop_map(Step::Write),
-        4 => (1..12_usize).prop_map(Step::Read),
-        6 => (0..20_usize, any::<bool>()).prop_map(|(at, twice)| Step::Ack(at, twice)),
-        1 => (0..20_usize).prop_map(Step::LoseAck),
-        3 => fate.prop_map(Step::Request),
-        2 => (1..40_u64).prop_map(Step::Wait),
+        8 => (0..4_usize).prop_map(SimulationStep::Record),
+        2 => any::<bool>().prop_map(SimulationStep::Open),
+        1 => Just(SimulationStep::Cut),
+        4 => (1..12_usize).prop_map(SimulationStep::Write),
+        4 => (1..12_usize).prop_map(SimulationStep::Read),
+        6 => (0..20_usize, any::<bool>()).prop_map(|(at, twice)| SimulationStep::Ack(at, twice)),
+        1 => (0..20_usize).prop_map(SimulationStep::LoseAck),
+        3 => outcome.prop_map(SimulationStep::Request),
+        2 => (1..40_u64).prop_map(SimulationStep::Wait),
     ];
     prop::collection::vec(step, 0..400)
 }
 
-/// Run that is recorded event by event: the next step, and whether the run is under way.
+/// Run that is recorded event by event.
 #[derive(Debug, Default)]
-struct Script {
+struct RecordedRun {
     recorded: usize,
     steps: usize,
     over: bool,
 }
 
 /// Application, ledger, and the network between ledger and receiver.
-struct Play {
+struct Simulation {
     ledger: Ledger,
     receiver: Receiver,
-    scripts: Vec<Script>,
+    runs: Vec<RecordedRun>,
     sources: u64,
     now: Duration,
     wire: VecDeque<Bytes>,
     acks: Vec<Ack>,
 }
 
-impl Play {
+impl Simulation {
     fn new(transport: Transport, strict: bool) -> Self {
         Self {
             ledger: Ledger::new(transport, LIMITS, 7),
             receiver: Receiver { strict, ..Receiver::default() },
-            scripts: (0..4).map(|n| Script { steps: 3 + n * 3, ..Script::default() }).collect(),
+            runs: (0..4).map(|n| RecordedRun { steps: 3 + n * 3, ..RecordedRun::default() }).collect(),
             sources: 0,
             now: Duration::ZERO,
             wire: VecDeque::new(),
@@ -86,15 +86,15 @@ impl Play {
 
     fn record(&mut self, at: usize) {
         let (ledger, run) = (&mut self.ledger, Id::from(format!("run{at}")));
-        let script = &mut self.scripts[at];
-        let recorded = script.recorded;
-        script.recorded += 1;
+        let run_state = &mut self.runs[at];
+        let recorded = run_state.recorded;
+        run_state.recorded += 1;
         match recorded {
             0 => ledger.begin(&run, trace(&run)),
-            _ if script.over => {}
-            _ if recorded > 2 * script.steps => {
-                script.over = true;
-                ledger.end(&run, ended(&run, script.steps), self.now);
+            _ if run_state.over => {}
+            _ if recorded > 2 * run_state.steps => {
+                run_state.over = true;
+                ledger.end(&run, ended(&run, run_state.steps), self.now);
             }
             // Every other step is recorded as begun first, some with more data at the end.
             _ if recorded % 4 == 1 => ledger.step_began(&run, span(&run, recorded / 2)),
@@ -109,36 +109,36 @@ impl Play {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn apply(&mut self, step: SimulationStep) {
         match step {
-            Step::Record(at) => self.record(at),
-            Step::Open(well) => {
+            SimulationStep::Record(at) => self.record(at),
+            SimulationStep::Open(succeeds) => {
                 if self.ledger.wants_link(self.now) {
                     self.ledger.link_opening();
-                    if well {
+                    if succeeds {
                         self.ledger.link_opened();
                     } else {
                         self.ledger.link_closed(closed(CloseReason::NotConnected), self.now);
                     }
                 }
             }
-            Step::Cut => {
+            SimulationStep::Cut => {
                 if self.ledger.policy.is_open() {
                     self.cut(CloseReason::Lost);
                 }
             }
-            Step::Write(frames) => {
+            SimulationStep::Write(frames) => {
                 for _ in 0..frames {
                     self.wire.extend(self.ledger.next_frame(self.now));
                 }
             }
-            Step::Read(frames) => {
+            SimulationStep::Read(frames) => {
                 for _ in 0..frames {
                     let Some(text) = self.wire.pop_front() else { break };
                     self.acks.push(self.receiver.read(&text));
                 }
             }
-            Step::Ack(at, twice) => {
+            SimulationStep::Ack(at, twice) => {
                 if self.ledger.policy.is_open() && !self.acks.is_empty() {
                     let ack = self.acks.remove(at % self.acks.len());
                     self.ledger.frame(ServerFrame::Ack(ack.clone()), self.now);
@@ -147,18 +147,18 @@ impl Play {
                     }
                 }
             }
-            Step::LoseAck(at) => {
+            SimulationStep::LoseAck(at) => {
                 if !self.acks.is_empty() {
                     self.acks.remove(at % self.acks.len());
                 }
             }
-            Step::Request(fate) => {
+            SimulationStep::Request(outcome) => {
                 if let Some(sending) = self.ledger.next_sending(self.now) {
-                    let answer = match fate {
-                        Fate::LostOnItsWay => Answer::NotSent { cause: "no".into() },
-                        Fate::Unavailable => status(503),
-                        Fate::Answered => status(self.receiver.request(&sending)),
-                        Fate::AnswerLost => {
+                    let answer = match outcome {
+                        RequestOutcome::NotSent => Answer::NotSent { cause: "no".into() },
+                        RequestOutcome::Unavailable => status(503),
+                        RequestOutcome::Answered => status(self.receiver.request(&sending)),
+                        RequestOutcome::ResponseLost => {
                             self.receiver.request(&sending);
                             Answer::Broken { cause: "no".into() }
                         }
@@ -166,15 +166,19 @@ impl Play {
                     self.ledger.answer(sending.serial, answer, self.now);
                 }
             }
-            Step::Wait(seconds) => self.now += secs(seconds),
+            SimulationStep::Wait(seconds) => self.now += secs(seconds),
         }
         if let Some(closed) = self.ledger.gives_up_link(self.now) {
             self.cut(closed.reason);
         }
         self.ledger.advance(self.now);
         let account = &self.ledger.account;
-        assert_eq!(account.delivered + account.lost.total() + self.ledger.pending(), self.sources, "the sum holds");
-        assert_eq!(self.ledger.pending(), self.ledger.count_spans(), "the count is what is there");
+        assert_eq!(
+            account.delivered + account.lost.total() + self.ledger.pending(),
+            self.sources,
+            "delivered + lost + pending = recorded"
+        );
+        assert_eq!(self.ledger.pending(), self.ledger.count_spans(), "the counter of pending spans is exact");
     }
 
     fn cut(&mut self, reason: CloseReason) {
@@ -183,23 +187,23 @@ impl Play {
         self.ledger.link_closed(closed(reason), self.now);
     }
 
-    /// From here on every operation succeeds, except those that the receiver rejects by design.
-    fn end_well(&mut self) {
+    /// Ends all runs on a network on which every operation succeeds, except those that the receiver rejects by design.
+    fn settle(&mut self) {
         for at in 0..4 {
-            while self.ledger.closing.is_none() && !self.scripts[at].over {
-                self.take(Step::Record(at));
+            while self.ledger.closing.is_none() && !self.runs[at].over {
+                self.apply(SimulationStep::Record(at));
             }
         }
         for _ in 0..40 {
-            self.take(Step::Open(true));
-            for step in [Step::Write(2_000), Step::Read(2_000)] {
-                self.take(step);
+            self.apply(SimulationStep::Open(true));
+            for step in [SimulationStep::Write(2_000), SimulationStep::Read(2_000)] {
+                self.apply(step);
             }
             while self.ledger.policy.is_open() && !self.acks.is_empty() {
-                self.take(Step::Ack(0, false));
+                self.apply(SimulationStep::Ack(0, false));
             }
             for _ in 0..20 {
-                self.take(Step::Request(Fate::Answered));
+                self.apply(SimulationStep::Request(RequestOutcome::Answered));
             }
             self.now += secs(10);
             self.ledger.advance(self.now);
@@ -222,42 +226,42 @@ proptest! {
         transport in prop_oneof![Just(Transport::Auto), Just(Transport::Ws), Just(Transport::Http)],
         steps in steps(),
     ) {
-        let mut play = Play::new(transport, false);
+        let mut simulation = Simulation::new(transport, false);
         for step in steps {
-            play.take(step);
+            simulation.apply(step);
         }
-        play.end_well();
-        let account = &play.ledger.account;
-        prop_assert_eq!((account.delivered, account.lost.total(), play.ledger.pending()), (play.sources, 0, 0));
-        prop_assert_eq!(play.receiver.whole_spans(), play.sources);
-        for run in play.receiver.runs.values() {
+        simulation.settle();
+        let account = &simulation.ledger.account;
+        prop_assert_eq!((account.delivered, account.lost.total(), simulation.ledger.pending()), (simulation.sources, 0, 0));
+        prop_assert_eq!(simulation.receiver.whole_spans(), simulation.sources);
+        for run in simulation.receiver.runs.values() {
             prop_assert_eq!((run.status, run.lossy), (Some(Status::Completed), false));
         }
-        prop_assert!(play.ledger.is_empty());
-        prop_assert_eq!(play.ledger.weight(), 0);
+        prop_assert!(simulation.ledger.is_empty());
+        prop_assert_eq!(simulation.ledger.weight(), 0);
     }
 
     /// Shutdown at any time, with a receiver of either kind: missing spans are counted, and a run is marked
     /// lossy.
     #[test]
-    fn what_a_shutdown_loses_is_counted_and_said(
+    fn spans_that_a_shutdown_loses_are_counted_and_mark_their_run(
         transport in prop_oneof![Just(Transport::Auto), Just(Transport::Ws)],
         strict in any::<bool>(),
         steps in steps(),
     ) {
-        let mut play = Play::new(transport, strict);
+        let mut simulation = Simulation::new(transport, strict);
         for step in steps {
-            play.take(step);
+            simulation.apply(step);
         }
-        play.ledger.hurry(play.now);
-        play.ledger.close(play.now, play.now + secs(400));
-        play.end_well();
-        let account = &play.ledger.account;
-        prop_assert_eq!(account.delivered + account.lost.total(), play.sources);
-        prop_assert!(play.ledger.is_empty());
-        prop_assert!(play.receiver.whole_spans() >= account.delivered);
-        if play.receiver.whole_spans() < play.sources {
-            prop_assert!(play.receiver.runs.values().any(|run| run.lossy), "{:?}", play.receiver);
+        simulation.ledger.hurry(simulation.now);
+        simulation.ledger.close(simulation.now, simulation.now + secs(400));
+        simulation.settle();
+        let account = &simulation.ledger.account;
+        prop_assert_eq!(account.delivered + account.lost.total(), simulation.sources);
+        prop_assert!(simulation.ledger.is_empty());
+        prop_assert!(simulation.receiver.whole_spans() >= account.delivered);
+        if simulation.receiver.whole_spans() < simulation.sources {
+            prop_assert!(simulation.receiver.runs.values().any(|run| run.lossy), "{:?}", simulation.receiver);
         }
     }
 }

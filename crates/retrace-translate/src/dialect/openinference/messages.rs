@@ -201,10 +201,16 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
             None => TurnPart::Other(text),
         });
     }
+    let has_media_type = [&content.image, &content.audio].into_iter().flatten().any(RawMedium::has_media_type);
     for (modality, medium) in [("image", content.image), ("audio", content.audio)] {
         parts.extend(medium.into_iter().flat_map(|medium| medium.parts(modality)));
     }
     parts.extend(call);
+    // A media type whose media were left out is kept as it is.
+    if parts.len() == before && has_media_type {
+        parts.push(TurnPart::Other(raw));
+        return;
+    }
     // An object without a type and without any known member.
     let is_odd = kind.is_none() && parts.len() == before && item.message_content.is_none();
     if !is_known || is_odd && !matches!(raw.get(), "{}" | "null") {
@@ -214,13 +220,18 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
 }
 
 impl<'a> RawMedium<'a> {
+    fn has_media_type(&self) -> bool {
+        self.mime_type.or(self.image.as_ref().and_then(|place| place.mime_type)).is_some()
+    }
+
     fn parts(self, modality: &'static str) -> impl Iterator<Item = TurnPart<'a>> {
         let place = self.image.unwrap_or_default();
         let mime_type = self.mime_type.or(place.mime_type).and_then(label_of);
         let source = self.url.or(place.url).and_then(label_of).map(Source::Uri);
         let medium =
             source.map(|source| TurnPart::Media { modality: Some(Cow::Borrowed(modality)), mime_type, source });
-        let transcript = self.transcript.or(place.transcript).and_then(text_of).map(TurnPart::Text);
+        let transcript = self.transcript.or(place.transcript);
+        let transcript = transcript.map(|raw| text_of(raw).map_or(TurnPart::Other(raw), TurnPart::Text));
         medium.into_iter().chain(transcript)
     }
 }
