@@ -233,7 +233,7 @@ export function show(root, id, spanId, query) {
 }
 
 function facts(trace, choose, menu) {
-  const fact = (name, value) => (value ? el('div', {}, el('dt', {}, name), el('dd', { title: value.textContent ?? '' }, value)) : null);
+  const fact = (name, value) => (value ? el('div', {}, el('dt', {}, name), el('dd', { title: value.textContent ?? value }, value)) : null);
   const [start, end] = [micros(trace.started_at), micros(trace.ended_at)];
   const session = trace.session_id ? el('a', { href: `#/session/${encodeURIComponent(trace.session_id)}`, dir: 'auto' }, trace.session_id) : null;
   return [
