@@ -209,11 +209,12 @@ export function show(root, id, spanId, query) {
     if (first && node) rows.reveal(node);
     // What is looked at is drawn again only when it has changed.
     const touched = node ? changed.some((span) => span.id === chosen) : isNewHead && chosen === null;
-    if (chosen !== null && !node && (first || missing === chosen)) {
+    const wasMissing = missing !== null && missing === chosen;
+    if (chosen !== null && !node && (first || wasMissing)) {
       // It may come later while the run goes on.
       missing = chosen;
       panel.showMissing(detail, chosen, known.status === 'running');
-    } else if (first || touched || missing === chosen) choose(node);
+    } else if (first || touched || wasMissing) choose(node);
     return true;
   };
   const drawSummary = () => {
