@@ -22,7 +22,7 @@ export async function empty(check, { receiver, browser, shots }) {
 export async function all(check, setting) {
   await check('filter, search and order stand in the address', () => addresses(setting));
   await check('a run under way is followed', () => follow(setting));
-  await check('a new span leaves the panel as it is', () => undisturbed(setting));
+  await check('a new span leaves the panel and the focus as they are', () => undisturbed(setting));
   await check('ages stay true while nothing else happens', () => ages(setting));
   await check('a drag zooms', () => zoom(setting));
   await check('a conversation is read', () => conversation(setting));
@@ -94,9 +94,12 @@ async function undisturbed({ receiver, browser }) {
   await page.evaluate(() => {
     document.querySelector('.panel .content').isTheSame = true;
   });
+  await page.click('.actions > summary');
+  await page.focus('.menu button:text-is("Download cassette")');
   letGo();
   await page.waitForFunction(() => document.querySelectorAll('.row').length === 3);
   assert.equal(await page.evaluate(() => document.querySelector('.panel .content').isTheSame), true, 'the run is looked at, and has not changed');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Download cassette');
   await receiver.send('DELETE', '/api/v1/traces/under-way');
   assert.deepEqual(faults, []);
   await close();

@@ -42,6 +42,7 @@ export function show(root, id, spanId, query) {
   let isGone = false;
   // The id of a chosen span that the run does not have.
   let missing = null;
+  let hasForks = false;
   const spans = new Map();
   const closed = new Set();
   const waiting = new AbortController();
@@ -219,11 +220,15 @@ export function show(root, id, spanId, query) {
   };
   const drawSummary = () => {
     const menu = summary.querySelector('details.actions')?.open ?? false;
-    redraw(summary, facts(trace, () => choose(null), actions(trace, menu)));
+    redraw(summary, facts(trace, () => choose(null), actions(trace, menu, hasForks)));
   };
 
   addEventListener('keydown', keys);
   refresh();
+  has(FORKS).then((is) => {
+    hasForks = is;
+    if (is && trace && !left && !isGone) drawSummary();
+  });
   return () => {
     left = true;
     waiting.abort();
@@ -257,7 +262,7 @@ function facts(trace, choose, menu) {
 }
 
 // What can be done with a run.
-function actions(trace, open) {
+function actions(trace, open, hasForks) {
   const path = tracePath(trace.id);
   const name = (trace.name || 'run').replace(/[^\w.-]+/g, '-').slice(0, 60);
   const save = (end, type, from) => async () => {
@@ -271,17 +276,14 @@ function actions(trace, open) {
   const list = el(
     'div',
     { className: 'menu' },
+    hasForks && trace.fork_of ? el('a', { href: `#/compare?${new URLSearchParams({ a: trace.fork_of, b: trace.id })}` }, 'Compare with its origin') : null,
     copyButton('Copy link', () => location.href),
     item('Download run', save('.json', 'application/json', path)),
+    hasForks ? item('Download cassette', save('.cassette.jsonl', 'application/x-ndjson', `${path}/cassette`)) : null,
     item('Download OTLP JSON', save('.otlp.json', 'application/json', `${path}/otlp`)),
     item(trace.golden ? 'Not golden any more' : 'Mark as golden', () => change('POST', `${path}/golden`, { golden: !trace.golden })),
     item('Print', () => print()),
     item('Delete', remove, 'danger'),
   );
-  has(FORKS).then((is) => {
-    if (!is) return;
-    list.insertBefore(item('Download cassette', save('.cassette.jsonl', 'application/x-ndjson', `${path}/cassette`)), list.children[2]);
-    if (trace.fork_of) list.prepend(el('a', { href: `#/compare?${new URLSearchParams({ a: trace.fork_of, b: trace.id })}` }, 'Compare with its origin'));
-  });
   return el('details', { className: 'actions', open }, el('summary', {}, 'Actions'), list);
 }
