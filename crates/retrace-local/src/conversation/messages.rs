@@ -70,9 +70,9 @@ pub(super) fn output(subject: Subject, returned: &Value, metadata: &Value) -> Ve
     if message.parts.is_empty() { Vec::new() } else { vec![message.of_output()] }
 }
 
-/// Returns true unless all parts are data.
+/// Returns true unless all parts are data. An empty text has no parts, and is not data.
 fn is_written(parts: &[MessagePart]) -> bool {
-    parts.iter().any(|part| !matches!(part, MessagePart::Json { .. }))
+    parts.is_empty() || parts.iter().any(|part| !matches!(part, MessagePart::Json { .. }))
 }
 
 /// Adds the results of tools to their calls.
@@ -291,6 +291,15 @@ mod tests {
             ),
         ] {
             assert_eq!(roles(subject, given.clone(), returned), expected, "{subject:?} {given}");
+        }
+    }
+
+    #[test]
+    fn tool_calls_beside_an_empty_answer_are_those_of_the_assistant() {
+        let metadata = json!({"tool_calls": [{"id": "c", "name": "look", "arguments": {}}]});
+        for returned in [json!(""), json!([]), Value::Null] {
+            let messages = of(&Value::Null, &returned, &metadata, &[]);
+            assert_eq!(messages[0]["role"], "assistant", "{returned}");
         }
     }
 
