@@ -217,13 +217,14 @@ fn media(value: &Value) -> MessagePart {
     let reference = source
         .as_str()
         .map(str::to_owned)
-        .or_else(|| find(&["file_data", "url", "uri", "file_id"]))
+        .or_else(|| find(&["file_data"]).filter(|data| data.starts_with("data:")))
+        .or_else(|| find(&["url", "uri", "file_id"]))
         .unwrap_or_default();
     let name = find(&["filename", "file_name"]);
     let inline = reference.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
     let (mime_type, data) = match inline {
         Some((mime, data)) => (Some(mime.to_owned()), Some(data.to_owned())),
-        None => (find(&["media_type", "mime_type", "mimeType", "format"]), find(&["data", "content"])),
+        None => (find(&["media_type", "mime_type", "mimeType", "format"]), find(&["data", "content", "file_data"])),
     };
     match (mime_type, data) {
         (Some(mime_type), Some(data)) if IMAGES.contains(&mime_type.as_str()) && data.len() <= IMAGE_BYTES => {
@@ -315,6 +316,8 @@ mod tests {
         let file =
             json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}});
         assert_eq!(named(part(file)), "file: a.pdf, application/pdf, about 3 bytes");
+        let bare = json!({"type": "input_file", "filename": "c.pdf", "file_data": "AAAAAAAA"});
+        assert_eq!(named(part(bare)), "input_file: c.pdf, about 6 bytes");
         let stored = json!({"type": "input_file", "filename": "b.pdf"});
         assert_eq!(named(part(stored)), "input_file: b.pdf");
         let blob = json!({"type": "blob", "modality": "image", "mime_type": "image/png", "content": "AAAA"});
