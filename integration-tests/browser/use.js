@@ -151,6 +151,7 @@ async function conversation({ receiver, browser }) {
   // The call leads to the span that answered it.
   await panel.locator('.call a').click();
   await page.waitForFunction(() => location.hash.endsWith('shown-t1'));
+  await page.waitForSelector('.panel h2:text-is("forecast")');
   await visit(page, '#/run/shown/shown-m1', '.panel .message');
   await page.click('.panel [role=tab]:text-is("Request")');
   await page.waitForFunction(() => /temperature[\s\S]*cache_read_input_tokens/.test(document.querySelector('.content').innerText));
