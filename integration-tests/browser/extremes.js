@@ -13,7 +13,7 @@ function run(id, at, fields, spans) {
 export async function all(check, { receiver, browser, now }) {
   const at = now - 2_000_000_000;
   const runs = [
-    run('large-numbers', at, { total_tokens: 9_007_199_254_740_991, total_cost: 123_456_789.12 }, [
+    run('large-numbers', at, { total_tokens: 9_007_199_254_740_991, total_cost: 123_456_789.12, project_id: LONG }, [
       { span_type: 'llm_call', name: 'chat', model: 'm'.repeat(120), input: { messages: [{ role: 'user', content: 'q' }] }, output: 'a', input_tokens: 9_007_199_254_740, output_tokens: 1_000_000_000, cost: 1_234_567.891 },
       { span_type: 'tool_call', name: 'search', input: { city: 'Bergen' }, output: 'fog', duration_ms: 0, ended_at: new Date(at + 1).toISOString() },
       { span_type: 'reasoning', name: 'plan', input: { args: ['Bergen'], kwargs: {} }, output: 'train' },
@@ -52,6 +52,9 @@ async function fit({ receiver, browser }, width) {
   const heights = await page.locator('.axis .line span').evaluateAll((all) => all.map((each) => each.offsetHeight));
   assert.ok(heights.every((height) => height < 28), `times of the axis stand on one line: ${heights}`);
   assert.equal(await page.locator('.row .cost').first().getAttribute('title'), '$1,234,567.89');
+  // What is cut is whole in the title.
+  const titles = await page.locator('.summary dd').evaluateAll((all) => all.filter((each) => each.textContent !== each.title).map((each) => each.textContent.slice(0, 40)));
+  assert.deepEqual(titles, []);
   await visit(page, '#/run/long-names', '.row');
   const head = await page.locator('.summary').evaluate((summary) => summary.offsetHeight);
   assert.ok(head < (width > 700 ? 400 : 480), `the head of the run is ${head} pixels high`);

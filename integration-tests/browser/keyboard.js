@@ -111,6 +111,9 @@ async function back({ receiver, browser }) {
   await page.waitForSelector('.runs tbody tr');
   const last = page.locator('.runs tbody tr').last();
   const id = await last.getAttribute('data-id');
+  // A run that is opened in another tab does not leave the list.
+  await last.locator('td.name a').first().click({ modifiers: ['Control'] });
+  assert.equal(await page.evaluate(() => history.state), null);
   await last.locator('td.name a').first().focus();
   await page.keyboard.press('Enter');
   await page.waitForSelector('.row');

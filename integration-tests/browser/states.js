@@ -10,6 +10,7 @@ export async function all(check, setting, programs) {
   await check('a span that is not there is named as such', () => noSpan(setting));
   await check('a comparison needs two runs', () => noRuns(setting));
   await check('a run without spans and without an end', () => nothing(setting));
+  await check('a filter that is refused is asked for once', () => refused(setting));
   await check('a view that begins without a receiver is filled when there is one', () => silent(setting, programs));
 }
 
@@ -65,6 +66,28 @@ async function nothing({ receiver, browser, now }) {
   await visit(page, '#/run/nothing', '.rows.none');
   assert.deepEqual(await page.locator('.axis .line span').allInnerTexts(), ['0 s']);
   await receiver.send('DELETE', '/api/v1/traces/nothing');
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function refused({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await page.clock.install();
+  for (const view of ['numbers', 'sessions']) {
+    let requests = 0;
+    page.on('request', (request) => {
+      if (request.url().includes(`/api/v1/${view}?`)) requests += 1;
+    });
+    await page.evaluate((hash) => {
+      location.hash = hash;
+    }, `#/${view}?min_tokens=many`);
+    await page.waitForFunction(() => document.querySelector('#notice').innerText.includes('min_tokens'));
+    await page.clock.runFor(20_000);
+    assert.equal(requests, 1, view);
+    await page.evaluate(() => {
+      document.querySelector('#notice').textContent = '';
+    });
+  }
   assert.deepEqual(faults, []);
   await close();
 }

@@ -22,6 +22,7 @@ export async function empty(check, { receiver, browser, shots }) {
 export async function all(check, setting) {
   await check('filter, search and order stand in the address', () => addresses(setting));
   await check('a run under way is followed', () => follow(setting));
+  await check('a new span leaves the panel and the focus as they are', () => undisturbed(setting));
   await check('ages stay true while nothing else happens', () => ages(setting));
   await check('a drag zooms', () => zoom(setting));
   await check('a conversation is read', () => conversation(setting));
@@ -63,6 +64,43 @@ async function follow({ receiver, browser }) {
   await receiver.send('PATCH', '/api/v1/traces/followed', { status: 'failed', ended_at: run.ended_at, error: 'it broke' });
   await page.waitForSelector('.summary .status.failed');
   assert.match(await page.innerText('.summary'), /it broke/);
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function undisturbed({ receiver, browser }) {
+  const run = assistant('under-way', Date.now() - 5000);
+  await receiver.send('POST', '/api/v1/traces', { ...run, status: 'running', ended_at: undefined, spans: run.spans.slice(0, 2) });
+  const { page, faults, close } = await open(browser, receiver.url);
+  // The second answer has one more span and the same head; it comes when it is let go, and there is no third one.
+  let known = null;
+  let letGo;
+  const gate = new Promise((resolve) => {
+    letGo = resolve;
+  });
+  await page.route('**/changes?*', async (route) => {
+    if (known === null) {
+      const response = await route.fetch();
+      known = await response.json();
+      await route.fulfill({ response, json: known });
+    } else if (new URL(route.request().url()).searchParams.get('after') === String(known.version)) {
+      await gate;
+      await route.fulfill({ json: { ...known, version: known.version + 1, spans: [{ ...known.spans[0], id: 'late' }] } });
+    }
+  });
+  await visit(page, '#/run/under-way', '.row');
+  assert.equal(await page.locator('.row').count(), 2);
+  await page.waitForSelector('.panel h2:text-is("The run")');
+  await page.evaluate(() => {
+    document.querySelector('.panel .content').isTheSame = true;
+  });
+  await page.click('.actions > summary');
+  await page.focus('.menu button:text-is("Download cassette")');
+  letGo();
+  await page.waitForFunction(() => document.querySelectorAll('.row').length === 3);
+  assert.equal(await page.evaluate(() => document.querySelector('.panel .content').isTheSame), true, 'the run is looked at, and has not changed');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Download cassette');
+  await receiver.send('DELETE', '/api/v1/traces/under-way');
   assert.deepEqual(faults, []);
   await close();
 }
@@ -113,6 +151,7 @@ async function conversation({ receiver, browser }) {
   // The call leads to the span that answered it.
   await panel.locator('.call a').click();
   await page.waitForFunction(() => location.hash.endsWith('shown-t1'));
+  await page.waitForSelector('.panel h2:text-is("forecast")');
   await visit(page, '#/run/shown/shown-m1', '.panel .message');
   await page.click('.panel [role=tab]:text-is("Request")');
   await page.waitForFunction(() => /temperature[\s\S]*cache_read_input_tokens/.test(document.querySelector('.content').innerText));

@@ -192,6 +192,26 @@ fn the_run_of_a_fork_names_its_origin() {
 }
 
 #[test]
+fn a_fork_of_what_cannot_be_an_id_does_not_break_the_list() {
+    let server = Server::start().unwrap();
+    let client = Client::of(&server);
+    let long = "x".repeat(10_000);
+    for (id, origin) in [("surrogate", r"\ud800"), ("empty", ""), ("long", &long)] {
+        let body =
+            format!(r#"{{"id":"{id}","started_at":"2026-01-02T03:04:05Z","metadata":{{"_fork_of":"{origin}"}}}}"#);
+        let json = [("content-type", "application/json")];
+        assert_eq!(client.send("POST", TRACES, &json, Some(body.as_bytes())).status, 201, "{id}");
+        let page = client.get(TRACES);
+        assert_eq!(page.status, 200, "{id}: {}", page.text);
+        assert_eq!(page.json["traces"][0].get("fork_of"), None, "{id}");
+        for path in [id.to_owned(), format!("{id}/changes?after=0")] {
+            let found = client.get(&format!("{TRACES}/{path}"));
+            assert_eq!((found.status, found.json.get("fork_of")), (200, None), "{path}");
+        }
+    }
+}
+
+#[test]
 fn a_patch_lays_an_end_over_a_trace() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);

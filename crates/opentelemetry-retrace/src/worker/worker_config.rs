@@ -84,9 +84,9 @@ impl fmt::Debug for WorkerConfig {
     }
 }
 
-/// Bytes of the tables of a pipeline that has many small runs, and of its connections; a small buffer gives
-/// this many 64ths at most.
+/// Bytes of the tables of a pipeline that has many small runs, and of its connections.
 const TABLES: usize = 128 * 1024;
+/// Largest share of a small buffer that is taken for [`TABLES`], in 64ths.
 const TABLES_SHARE: usize = 6;
 
 fn engine_config(config: &Config, redaction: Redaction, settlements: bool) -> PipelineConfig {

@@ -175,7 +175,7 @@ impl Values<'_> {
         Ok(number)
     }
 
-    /// Returns a number of bytes or of messages.
+    /// Returns a number of bytes, messages or tenants.
     fn size(&self, table: &str, key: &str, least: u64) -> Result<usize, ConfigError> {
         Ok(usize::try_from(self.number(table, key, least)?).unwrap_or(usize::MAX))
     }

@@ -70,9 +70,9 @@ pub(super) fn output(subject: Subject, returned: &Value, metadata: &Value) -> Ve
     if message.parts.is_empty() { Vec::new() } else { vec![message.of_output()] }
 }
 
-/// Returns true unless all parts are data.
+/// Returns true unless all parts are data. An empty text has no parts, and is not data.
 fn is_written(parts: &[MessagePart]) -> bool {
-    parts.iter().any(|part| !matches!(part, MessagePart::Json { .. }))
+    parts.is_empty() || parts.iter().any(|part| !matches!(part, MessagePart::Json { .. }))
 }
 
 /// Adds the results of tools to their calls.
@@ -217,13 +217,14 @@ fn media(value: &Value) -> MessagePart {
     let reference = source
         .as_str()
         .map(str::to_owned)
-        .or_else(|| find(&["file_data", "url", "uri", "file_id"]))
+        .or_else(|| find(&["file_data"]).filter(|data| data.starts_with("data:")))
+        .or_else(|| find(&["url", "uri", "file_id"]))
         .unwrap_or_default();
     let name = find(&["filename", "file_name"]);
     let inline = reference.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
     let (mime_type, data) = match inline {
         Some((mime, data)) => (Some(mime.to_owned()), Some(data.to_owned())),
-        None => (find(&["media_type", "mime_type", "mimeType", "format"]), find(&["data", "content"])),
+        None => (find(&["media_type", "mime_type", "mimeType", "format"]), find(&["data", "content", "file_data"])),
     };
     match (mime_type, data) {
         (Some(mime_type), Some(data)) if IMAGES.contains(&mime_type.as_str()) && data.len() <= IMAGE_BYTES => {
@@ -295,6 +296,15 @@ mod tests {
     }
 
     #[test]
+    fn tool_calls_beside_an_empty_answer_are_those_of_the_assistant() {
+        let metadata = json!({"tool_calls": [{"id": "c", "name": "look", "arguments": {}}]});
+        for returned in [json!(""), json!([]), Value::Null] {
+            let messages = of(&Value::Null, &returned, &metadata, &[]);
+            assert_eq!(messages[0]["role"], "assistant", "{returned}");
+        }
+    }
+
+    #[test]
     fn media_of_other_providers_are_named_and_not_printed() {
         let part = |part: Value| {
             of(&json!([{"role": "user", "content": [part]}]), &Value::Null, &Value::Null, &[])[0]["parts"][0].clone()
@@ -306,6 +316,8 @@ mod tests {
         let file =
             json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}});
         assert_eq!(named(part(file)), "file: a.pdf, application/pdf, about 3 bytes");
+        let bare = json!({"type": "input_file", "filename": "c.pdf", "file_data": "AAAAAAAA"});
+        assert_eq!(named(part(bare)), "input_file: c.pdf, about 6 bytes");
         let stored = json!({"type": "input_file", "filename": "b.pdf"});
         assert_eq!(named(part(stored)), "input_file: b.pdf");
         let blob = json!({"type": "blob", "modality": "image", "mime_type": "image/png", "content": "AAAA"});

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::count_once::Counted;
 use super::totals::{Source, over_all};
 use super::{Reader, StoreError};
-use crate::ingest::Content;
+use crate::ingest::{Content, MAX_ID_BYTES};
 use crate::query::TraceQuery;
 
 /// The columns of a head with the sizes of its content. SQLite reads sizes from the record's header, without the
@@ -148,7 +148,7 @@ fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stor
     let metadata = record.metadata.as_ref().and_then(|metadata| metadata.to_value().ok());
     let stated = |name: &str| metadata.as_ref()?.get(name);
     let replayed = marked(stated("replayed") == Some(&true.into()));
-    let fork_of = stated(FORK_OF).and_then(|id| id.as_str()).map(Id::from);
+    let fork_of = stated(FORK_OF).and_then(|id| origin(id.as_str()?));
     Ok(Some(Stored { record, live, replayed, fork_of, golden: is_golden(database, id)?, ..Stored::default() }))
 }
 
@@ -285,9 +285,15 @@ fn head_of_trace(row: &Row<'_>) -> Result<Stored<Trace>, StoreError> {
     let record = Content::default().into_trace(head(row)?)?;
     let live = not_yet_live(&record, row.get(4)?);
     let (kept_for_failure, replayed) = (marked(row.get(5)?), marked(row.get(6)?));
-    let fork_of = row.get::<_, Option<String>>(7)?.map(Id::from);
+    // SQLite makes invalid UTF-8 of an unpaired surrogate, which content may have.
+    let fork_of = row.get_ref(7)?.as_str().ok().and_then(origin);
     let content_bytes = content_bytes(row)?;
     Ok(Stored { record, live, kept_for_failure, replayed, fork_of, content_bytes, ..Stored::default() })
+}
+
+/// Returns the id of the trace that a fork states in its metadata; `None` for a text that no stored trace has as its id.
+fn origin(text: &str) -> Option<Id> {
+    (1..=MAX_ID_BYTES).contains(&text.len()).then(|| Id::from(text))
 }
 
 fn head<'a>(row: &'a Row<'_>) -> Result<&'a str, StoreError> {

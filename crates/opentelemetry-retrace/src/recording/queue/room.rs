@@ -21,7 +21,8 @@ use crate::stats::{LossReason, Lost};
 /// batch is read.
 const SHARE: usize = 8;
 
-/// Bytes of a message beside its spans: in the queue, and after it is taken; each with spare places.
+/// Bytes of a message beside its spans. It has a place in the queue and one in the list that the worker reads;
+/// both may have as many spare places as used ones.
 pub(super) const MESSAGE: usize = 4 * size_of::<Message>();
 
 /// Exports that wait, in order.

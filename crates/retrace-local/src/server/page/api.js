@@ -1,6 +1,8 @@
 // Talks to the receiver that served this page, and to nobody else.
 
 const KEY = 'retrace-key';
+// How long to wait before asking again while the receiver does not answer.
+const LATER = 3000;
 
 let ask = async () => '';
 let report = () => {};
@@ -34,6 +36,26 @@ export async function get(path, signal, onMissing) {
   }
   report(answer.error);
   return null;
+}
+
+// As `send` of a GET, which is repeated until the receiver answers; null when `signal` has ended it.
+export async function answered(path, signal) {
+  for (;;) {
+    const answer = await send('GET', path, undefined, signal);
+    if (signal.aborted) return null;
+    if (answer !== null) return answer;
+    await new Promise((resolve) => {
+      setTimeout(resolve, LATER);
+    });
+  }
+}
+
+// As `get`, which is repeated until the receiver answers; null also when `signal` has ended it.
+export async function getAtLast(path, signal) {
+  const answer = await answered(path, signal);
+  if (answer === null) return null;
+  report(answer.error);
+  return answer.ok ? answer.text : null;
 }
 
 // An answer as {ok, status, text, error}; null when there is none, which has been reported then.

@@ -1,6 +1,6 @@
 // Two runs side by side: their steps aligned by the receiver, and what differs.
 
-import { address, send } from './api.js';
+import { address, answered } from './api.js';
 import { el } from './element.js';
 import { long } from './json.js';
 import { runName, statusMark } from './mark.js';
@@ -9,30 +9,22 @@ import { clock, counted, dollars, duration, indented, number } from './text.js';
 const CHARACTERS = 4000;
 // Steps that are drawn.
 const DRAWN = 2000;
-// How long to wait before asking again while the receiver does not answer.
-const LATER = 3000;
 
 export function show(root, parameters) {
-  let left = false;
+  const waiting = new AbortController();
   const content = el('div', { className: 'compare' }, el('p', { className: 'quiet' }, 'Comparing…'));
   root.append(el('h1', { className: 'hidden' }, 'Compare'), content);
   document.title = 'Compare · Retrace, local';
   const fork = parameters.get('fork');
   const isNamed = fork || (parameters.get('a') && parameters.get('b'));
-  let timer = null;
-  const refresh = async () => {
+  const load = async () => {
     const path = fork ? `/api/v1/forks/${encodeURIComponent(fork)}/diff` : `/api/v1/diff?${parameters}`;
-    const answer = await send('GET', path);
-    if (left) return;
-    if (answer === null) timer = setTimeout(refresh, LATER);
-    else content.replaceChildren(...(answer.ok ? draw(JSON.parse(answer.text)) : [el('p', { className: 'empty' }, answer.status === 404 && /nothing at this path/.test(answer.error) ? 'This receiver compares no runs.' : answer.error)]));
+    const answer = await answered(path, waiting.signal);
+    if (answer !== null) content.replaceChildren(...(answer.ok ? draw(JSON.parse(answer.text)) : [el('p', { className: 'empty' }, answer.status === 404 && /nothing at this path/.test(answer.error) ? 'This receiver compares no runs.' : answer.error)]));
   };
-  if (isNamed) refresh();
+  if (isNamed) load();
   else content.replaceChildren(el('div', { className: 'empty' }, el('p', {}, 'Choose two runs in the list to compare them.'), el('p', {}, el('a', { href: '#/' }, 'Show all runs'))));
-  return () => {
-    left = true;
-    clearTimeout(timer);
-  };
+  return () => waiting.abort();
 }
 
 function draw(diff) {

@@ -68,6 +68,8 @@ export function show(root, parameters) {
   };
   // The list is left for a run: the history keeps which.
   const leaveFor = (event) => {
+    // In another tab or window.
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     const id = event.target.closest('td.name a:not(.mark)') && event.target.closest('tr').dataset.id;
     if (id) history.replaceState({ opened: id }, '');
   };

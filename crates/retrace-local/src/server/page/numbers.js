@@ -1,6 +1,6 @@
 // Figures over the runs that a filter means.
 
-import { get } from './api.js';
+import { getAtLast } from './api.js';
 import { el } from './element.js';
 import { apiQuery, bar, isFiltered } from './filter.js';
 import { plot } from './plot.js';
@@ -8,29 +8,22 @@ import { dollars, duration, number, short, shortDollars, shortDuration } from '.
 
 // Sums of tokens that are written with all digits.
 const EXACT = 1e9;
-// How long to wait before asking again while there is no answer.
-const LATER = 3000;
 
 export function show(root, parameters) {
   const content = el('div', { className: 'numbers' });
-  let left = false;
-  let timer = null;
+  let waiting = new AbortController();
   const refresh = async () => {
-    clearTimeout(timer);
+    waiting.abort();
+    waiting = new AbortController();
     const query = apiQuery(parameters);
     query.set('zone', -new Date().getTimezoneOffset());
-    const text = await get(`/api/v1/numbers?${query}`);
-    if (left) return;
-    if (text === null) timer = setTimeout(refresh, LATER);
-    else content.replaceChildren(...draw(JSON.parse(text), isFiltered(parameters)).filter(Boolean));
+    const text = await getAtLast(`/api/v1/numbers?${query}`, waiting.signal);
+    if (text !== null) content.replaceChildren(...draw(JSON.parse(text), isFiltered(parameters)).filter(Boolean));
   };
   root.append(el('h1', { className: 'hidden' }, 'Numbers'), bar('numbers', parameters, refresh), content);
   document.title = 'Numbers · Retrace, local';
   refresh();
-  return () => {
-    left = true;
-    clearTimeout(timer);
-  };
+  return () => waiting.abort();
 }
 
 function draw(numbers, filtered) {

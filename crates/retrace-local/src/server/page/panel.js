@@ -5,7 +5,8 @@ import * as conversation from './conversation.js';
 import { copyButton, drawTabs, el } from './element.js';
 import * as fork from './fork.js';
 import { tree } from './json.js';
-import { bytes, clock, dollars, duration, members, micros, number } from './text.js';
+import { bytes, clock, dollars, members, micros, number } from './text.js';
+import { took } from './waterfall.js';
 
 // Content up to this size is fetched as soon as it is looked at; more is fetched on request.
 const FETCHED_AT_ONCE = 200_000;
@@ -109,9 +110,6 @@ function section(name, json) {
 
 function facts(span) {
   const fact = (name, value) => (value === undefined || value === '' || value === null ? null : el('div', {}, el('dt', {}, name), el('dd', {}, value)));
-  const [start, end] = [micros(span.started_at), micros(span.ended_at)];
-  const between = start !== null && end !== null ? duration(Math.max(0, end - start)) : undefined;
-  const sum = span.duration_ms ? duration(span.duration_ms * 1000) : between;
   return el(
     'dl',
     {},
@@ -119,7 +117,7 @@ function facts(span) {
     fact('Model', span.model),
     fact('Started', clock(span.started_at)),
     span.ended_at === undefined ? fact('Ended', 'not yet, as far as is known') : null,
-    fact('Duration', sum),
+    fact('Duration', took({ span, start: micros(span.started_at), end: micros(span.ended_at) })),
     fact('Tokens in', span.input_tokens === undefined ? undefined : number(span.input_tokens)),
     fact('Tokens out', span.output_tokens === undefined ? undefined : number(span.output_tokens)),
     fact('Cost', span.cost === undefined ? undefined : dollars(span.cost)),

@@ -42,6 +42,7 @@ export function show(root, id, spanId, query) {
   let isGone = false;
   // The id of a chosen span that the run does not have.
   let missing = null;
+  let hasForks = false;
   const spans = new Map();
   const closed = new Set();
   const waiting = new AbortController();
@@ -209,20 +210,25 @@ export function show(root, id, spanId, query) {
     if (first && node) rows.reveal(node);
     // What is looked at is drawn again only when it has changed.
     const touched = node ? changed.some((span) => span.id === chosen) : isNewHead && chosen === null;
-    if (chosen !== null && !node && (first || missing === chosen)) {
+    const wasMissing = missing !== null && missing === chosen;
+    if (chosen !== null && !node && (first || wasMissing)) {
       // It may come later while the run goes on.
       missing = chosen;
       panel.showMissing(detail, chosen, known.status === 'running');
-    } else if (first || touched || missing === chosen) choose(node);
+    } else if (first || touched || wasMissing) choose(node);
     return true;
   };
   const drawSummary = () => {
     const menu = summary.querySelector('details.actions')?.open ?? false;
-    redraw(summary, facts(trace, () => choose(null), actions(trace, menu)));
+    redraw(summary, facts(trace, () => choose(null), actions(trace, menu, hasForks)));
   };
 
   addEventListener('keydown', keys);
   refresh();
+  has(FORKS).then((is) => {
+    hasForks = is;
+    if (is && trace && !left && !isGone) drawSummary();
+  });
   return () => {
     left = true;
     waiting.abort();
@@ -233,7 +239,7 @@ export function show(root, id, spanId, query) {
 }
 
 function facts(trace, choose, menu) {
-  const fact = (name, value) => (value ? el('div', {}, el('dt', {}, name), el('dd', { title: value.textContent ?? '' }, value)) : null);
+  const fact = (name, value) => (value ? el('div', {}, el('dt', {}, name), el('dd', { title: value.textContent ?? value }, value)) : null);
   const [start, end] = [micros(trace.started_at), micros(trace.ended_at)];
   const session = trace.session_id ? el('a', { href: `#/session/${encodeURIComponent(trace.session_id)}`, dir: 'auto' }, trace.session_id) : null;
   return [
@@ -256,7 +262,7 @@ function facts(trace, choose, menu) {
 }
 
 // What can be done with a run.
-function actions(trace, open) {
+function actions(trace, open, hasForks) {
   const path = tracePath(trace.id);
   const name = (trace.name || 'run').replace(/[^\w.-]+/g, '-').slice(0, 60);
   const save = (end, type, from) => async () => {
@@ -270,17 +276,14 @@ function actions(trace, open) {
   const list = el(
     'div',
     { className: 'menu' },
+    hasForks && trace.fork_of ? el('a', { href: `#/compare?${new URLSearchParams({ a: trace.fork_of, b: trace.id })}` }, 'Compare with its origin') : null,
     copyButton('Copy link', () => location.href),
     item('Download run', save('.json', 'application/json', path)),
+    hasForks ? item('Download cassette', save('.cassette.jsonl', 'application/x-ndjson', `${path}/cassette`)) : null,
     item('Download OTLP JSON', save('.otlp.json', 'application/json', `${path}/otlp`)),
     item(trace.golden ? 'Not golden any more' : 'Mark as golden', () => change('POST', `${path}/golden`, { golden: !trace.golden })),
     item('Print', () => print()),
     item('Delete', remove, 'danger'),
   );
-  has(FORKS).then((is) => {
-    if (!is) return;
-    list.insertBefore(item('Download cassette', save('.cassette.jsonl', 'application/x-ndjson', `${path}/cassette`)), list.children[2]);
-    if (trace.fork_of) list.prepend(el('a', { href: `#/compare?${new URLSearchParams({ a: trace.fork_of, b: trace.id })}` }, 'Compare with its origin'));
-  });
   return el('details', { className: 'actions', open }, el('summary', {}, 'Actions'), list);
 }

@@ -1,6 +1,6 @@
 // Sessions: conversations over several runs.
 
-import { address, get, tracePath } from './api.js';
+import { address, getAtLast, tracePath } from './api.js';
 import * as conversation from './conversation.js';
 import { el } from './element.js';
 import { apiQuery, bar, isFiltered } from './filter.js';
@@ -8,8 +8,6 @@ import { age, marks, runDuration, runName, statusMark } from './mark.js';
 import { clock, dollars, number, timestamp } from './text.js';
 
 const PAGE = 50;
-// How long to wait before asking again while there is no answer.
-const LATER = 3000;
 // Runs of a session whose conversation is shown from the beginning.
 const OPEN = 10;
 
@@ -19,19 +17,15 @@ export function show(root, parameters) {
   const pages = el('nav', { className: 'pages', ariaLabel: 'Pages' });
   const columns = [['Session', ''], ['Last run', ''], ['Runs', 'n'], ['Errors', 'n'], ['Tokens', 'n wide-only'], ['Cost', 'n'], ['User', 'wide-only']];
   const table = el('table', { className: 'runs' }, el('thead', {}, el('tr', {}, columns.map(([name, kind]) => el('th', { className: kind, scope: 'col' }, name)))), body);
-  let left = false;
-  let timer = null;
+  let waiting = new AbortController();
   const refresh = async () => {
-    clearTimeout(timer);
+    waiting.abort();
+    waiting = new AbortController();
     const query = apiQuery(parameters);
     query.set('limit', PAGE);
     if (parameters.get('offset')) query.set('offset', parameters.get('offset'));
-    const text = await get(`/api/v1/sessions?${query}`);
-    if (left) return;
-    if (text === null) {
-      timer = setTimeout(refresh, LATER);
-      return;
-    }
+    const text = await getAtLast(`/api/v1/sessions?${query}`, waiting.signal);
+    if (text === null) return;
     const page = JSON.parse(text);
     body.replaceChildren(...page.sessions.map(row));
     table.hidden = page.sessions.length === 0;
@@ -43,10 +37,7 @@ export function show(root, parameters) {
   root.append(el('h1', { className: 'hidden' }, 'Sessions'), bar('sessions', parameters, refresh), el('div', { className: 'wide' }, table), empty, pages);
   document.title = 'Sessions · Retrace, local';
   refresh();
-  return () => {
-    left = true;
-    clearTimeout(timer);
-  };
+  return () => waiting.abort();
 }
 
 function row(session) {
@@ -89,27 +80,19 @@ function paging(page, parameters) {
 
 // One session: the messages of its runs, oldest first.
 export function showOne(root, id) {
-  let left = false;
+  const waiting = new AbortController();
   const list = el('div', { className: 'session' });
   root.append(el('section', { className: 'summary' }, el('h1', { className: 'clamp', dir: 'auto', title: id }, id), el('a', { href: `#/?${new URLSearchParams({ session: id })}` }, 'As a list of runs')), list);
   document.title = `${id} · Retrace, local`;
-  let timer = null;
   const load = async () => {
-    const text = await get(`/api/v1/traces?${new URLSearchParams({ session: id, sort: 'started', order: 'asc', limit: 500 })}`);
-    if (left) return;
-    if (text === null) {
-      timer = setTimeout(load, LATER);
-      return;
-    }
+    const text = await getAtLast(`/api/v1/traces?${new URLSearchParams({ session: id, sort: 'started', order: 'asc', limit: 500 })}`, waiting.signal);
+    if (text === null) return;
     const { traces } = JSON.parse(text);
     if (traces.length === 0) list.append(el('p', { className: 'empty' }, 'No run is of this session.'));
-    list.append(...traces.map((trace, at) => one(trace, at < OPEN, () => !left)));
+    list.append(...traces.map((trace, at) => one(trace, at < OPEN, () => !waiting.signal.aborted)));
   };
   load();
-  return () => {
-    left = true;
-    clearTimeout(timer);
-  };
+  return () => waiting.abort();
 }
 
 function one(trace, open, isCurrent) {
