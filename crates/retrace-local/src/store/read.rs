@@ -22,7 +22,7 @@ pub(super) const TRACE_HEAD: &str =
     "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1,
     coalesce(json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.kept_for_failure') = 1, 0),
     coalesce(json_type(CASE WHEN json_valid(metadata) THEN metadata END, '$.replayed') = 'true', 0),
-    CASE WHEN json_valid(metadata) AND json_type(metadata, '$._fork_of') = 'text'
+    CASE json_type(CASE WHEN json_valid(metadata) THEN metadata END, '$._fork_of') WHEN 'text'
         THEN json_extract(metadata, '$._fork_of') END";
 /// Number of columns of [`TRACE_HEAD`].
 const HEAD_COLUMNS: usize = 8;
