@@ -11,6 +11,7 @@ export async function all(check, setting, programs) {
   await check('a comparison needs two runs', () => noRuns(setting));
   await check('a run without spans and without an end', () => nothing(setting));
   await check('a filter that is refused is asked for once', () => refused(setting));
+  await check('a part of the API that gives no answer at first is offered later', () => late(setting));
   await check('a view that begins without a receiver is filled when there is one', () => silent(setting, programs));
 }
 
@@ -67,6 +68,19 @@ async function nothing({ receiver, browser, now }) {
   assert.deepEqual(await page.locator('.axis .line span').allInnerTexts(), ['0 s']);
   await receiver.send('DELETE', '/api/v1/traces/nothing');
   assert.deepEqual(faults, []);
+  await close();
+}
+
+async function late({ receiver, browser }) {
+  const { page, close } = await open(browser, receiver.url);
+  let aborted = 0;
+  await page.route('**/api/v1/forks', (route) => {
+    aborted += 1;
+    return aborted === 1 ? route.abort() : route.continue();
+  });
+  await page.reload();
+  await page.waitForSelector('nav a:text-is("Forks")');
+  assert.equal(aborted, 2);
   await close();
 }
 

@@ -98,9 +98,10 @@ export async function change(method, path, body) {
 
 const known = new Map();
 
-// Whether the receiver has this part of the API. One request finds it out.
+// Whether the receiver has this part of the API. One answer finds it out.
 export function has(path) {
-  if (!known.has(path)) known.set(path, send('GET', path).then((answer) => answer !== null && answer.status !== 404));
+  const forever = new AbortController().signal;
+  if (!known.has(path)) known.set(path, answered(path, forever).then((answer) => answer.status !== 404));
   return known.get(path);
 }
 
