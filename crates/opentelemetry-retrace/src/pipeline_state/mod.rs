@@ -254,16 +254,17 @@ impl PipelineState {
         let room = self.config.bytes.saturating_sub(self.tail_sampler.weight());
         let is_full = waits > room / 4 * 3 || self.ledger.is_crowded();
         let is_over = self.halted || self.closing.is_some() || self.backlog.is_urgent(now);
-        if !is_full || is_over || !self.ledger.makes_progress() {
+        if is_over || !self.ledger.makes_progress() {
             self.held = None;
             return false;
         }
         let delivered = self.ledger.account.delivered;
-        match self.held {
-            Some((since, before)) if before == delivered => now < since + HOLD,
-            _ => {
-                self.held = Some((now, delivered));
-                true
+        // A moment in which there is room is no delivery: the time goes on.
+        match self.held.filter(|(_, before)| *before == delivered) {
+            Some((since, _)) => is_full && now < since + HOLD,
+            None => {
+                self.held = is_full.then_some((now, delivered));
+                is_full
             }
         }
     }
