@@ -15,7 +15,7 @@ fn crowded_in(bytes: usize, runs: u64) -> Stage {
     let mut recorder = RecorderLimits::default();
     // Delivery may hold three times as much as open runs, as in a pipeline.
     recorder.bytes = bytes / 3;
-    let engine = PipelineState::new(PipelineConfig { bytes, recorder, ..config(Redaction::default()) });
+    let engine = PipelineState::new(PipelineConfig { recorder, bytes, ..config(Redaction::default()) });
     let mut stage = Stage { engine, taken: 0, taken_of: HashMap::default() };
     let message = |n: u64| Message::Spans { spans: vec![in_trace(chat(1, 0), n.into())], bytes: 10, wait: None };
     stage.messages((1..=runs).map(message).collect(), 0);
