@@ -6,7 +6,7 @@
 
 Of `opentelemetry-retrace` with its default features, TLS included, and of `opentelemetry-otlp` as one takes it for the same:
 http/protobuf, traces, rustls. Each is what an otherwise empty package depends on. Versions are those of the workspace's
-Cargo.lock. Offline: run `cargo fetch` before the first time. Builds below the target directory.
+Cargo.lock. What has to be fetched is fetched before the first build. Builds below the target directory.
 """
 
 import os
@@ -39,11 +39,13 @@ def package(name: str, dependency: str) -> Path:
     manifest = f'[package]\nname = "empty"\nedition = "2024"\n[workspace]\n[dependencies]\n{name} = {dependency}\n'
     (folder / "Cargo.toml").write_text(manifest)
     shutil.copy(ROOT / "Cargo.lock", folder)
+    # Resolving the package takes the index of crates that the workspace does not build.
+    cargo(folder, "fetch")
     return folder
 
 
 def cargo(folder: Path, *arguments: str) -> str:
-    command = ["cargo", *arguments, "--offline", "--quiet"]
+    command = ["cargo", *arguments, "--quiet"]
     environment = {key: value for key, value in os.environ.items() if key not in ("RUSTFLAGS", "RUSTC_WRAPPER")}
     environment["CARGO_TARGET_DIR"] = str(folder / "target")
     return subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -51,7 +53,7 @@ def cargo(folder: Path, *arguments: str) -> str:
 
 def crates(folder: Path) -> int:
     """What is compiled into the package or runs while it is built; the empty package does not count."""
-    tree = cargo(folder, "tree", "--edges", "normal,build", "--prefix", "none", "--no-dedupe", "--format", "{p}")
+    tree = cargo(folder, "tree", "--offline", "--edges", "normal,build", "--prefix", "none", "--no-dedupe", "--format", "{p}")
     return len(set(tree.splitlines())) - 1
 
 
@@ -59,7 +61,7 @@ def build(folder: Path) -> float:
     """CPU seconds, of all processes together."""
     shutil.rmtree(folder / "target", ignore_errors=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cargo(folder, "build", "--release")
+    cargo(folder, "build", "--offline", "--release")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
