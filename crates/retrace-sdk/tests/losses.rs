@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -75,6 +76,44 @@ fn written(case: &str, url: &str) -> Vec<String> {
     errors.lines().filter_map(|line| line.strip_prefix("opentelemetry-retrace: ")).map(str::to_owned).collect()
 }
 
+/// Returns the URL of a web server that answers every request with its page.
+fn web_server() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || answer_with_a_page(connection));
+        }
+    });
+    url
+}
+
+/// Answers the requests of one connection. A body is read as far as its length says.
+fn answer_with_a_page(connection: TcpStream) -> Option<()> {
+    const PAGE: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: 7\r\n\r\n<html/>";
+    let mut requests = BufReader::new(connection.try_clone().ok()?);
+    let mut responses = connection;
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if requests.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').unwrap_or_default();
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        std::io::copy(&mut requests.by_ref().take(length), &mut std::io::sink()).ok()?;
+        responses.write_all(PAGE).ok()?;
+    }
+}
+
 #[test]
 fn losses_are_written_to_standard_error() {
     if let Ok(case) = std::env::var(CASE) {
@@ -86,6 +125,7 @@ fn losses_are_written_to_standard_error() {
     let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let nobody = held.local_addr().unwrap().as_socket().unwrap();
+    let page = web_server();
     let ways: &[&str] = if cfg!(unix) { &["drop", "exit"] } else { &["drop"] };
     for way in ways {
         let is = |lines: &[String], texts: &[&str]| {
@@ -98,6 +138,8 @@ fn losses_are_written_to_standard_error() {
         is(&written(way, keyed.url()), &["401 Unauthorized: check RETRACE_API_KEY; run ", started]);
         let wrong = "/wrong/api/v1/traces answered 404 Not Found: check the host and the path of RETRACE_BASE_URL";
         is(&written(way, &format!("{}/wrong", free.url())), &[wrong, started]);
+        let page_text = "/api/v1/traces answered 200 OK with a web page: check the host of RETRACE_BASE_URL";
+        is(&written(way, &page), &[page_text, lost, started]);
         // Without a loss there is nothing to report.
         is(&written(way, free.url()), &[started]);
     }

@@ -31,6 +31,8 @@ pub(crate) enum Method {
 pub(crate) enum Answer {
     /// The receiver answered.
     Status { status: StatusCode, retry_after: Option<Duration>, peer_message: Option<String> },
+    /// A web page with a success status. A proxy or a web server answered: no receiver sends HTML.
+    WebPage { status: StatusCode },
     /// The request was not sent, because no connection was established.
     NotSent { cause: String },
     /// The request was sent at least in part, and no response came.

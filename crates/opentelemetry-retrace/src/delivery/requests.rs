@@ -68,6 +68,12 @@ impl Ledger {
                 request.may_have_landed = true;
                 self.failed(now, None, SignalCode::Unreachable, Cause::by_us(cause));
             }
+            // The page may be that of a proxy whose receiver is away for a while.
+            Answer::WebPage { status } => {
+                let url = if self.url.is_empty() { "the receiver" } else { &self.url };
+                let text = format!("{url} answered {status} with a web page: check the host of RETRACE_BASE_URL");
+                self.failed(now, None, SignalCode::Unreachable, Cause::by_us(text));
+            }
             Answer::Status { status, retry_after, peer_message } => {
                 let verdict = verdict(status);
                 if verdict == Verdict::Retry {

@@ -562,6 +562,23 @@ fn a_shutdown_waits_its_whole_time_for_a_receiver_that_was_reached_once() {
 }
 
 #[test]
+fn a_web_page_delivers_nothing() {
+    let mut ledger = Ledger::new(Transport::Http, LIMITS, 7).with_url("https://example.org/api/v1/traces".into());
+    record_whole(&mut ledger, &"t".into(), 1, secs(0));
+    let sending = ledger.next_sending(secs(0)).unwrap();
+    ledger.answer(sending.serial, Answer::WebPage { status: StatusCode::OK }, secs(0));
+    assert_eq!(ledger.pending(), 1);
+    let text = ledger.take_notices().remove(0).text;
+    let names_it =
+        "https://example.org/api/v1/traces answered 200 OK with a web page: check the host of RETRACE_BASE_URL";
+    assert!(text.contains(names_it), "{text}");
+    // A page is not a receiver: a shutdown does not wait its whole time for it.
+    ledger.close(secs(0), secs(5));
+    ledger.advance(secs(2));
+    assert_eq!(ledger.pending(), 0);
+}
+
+#[test]
 fn an_answer_that_hints_at_a_wrong_url_names_it() {
     for (status, names_it) in [(404, true), (301, true), (405, true), (400, false), (401, false)] {
         let mut ledger = Ledger::new(Transport::Http, LIMITS, 7).with_url("https://example.org/api/v1/traces".into());

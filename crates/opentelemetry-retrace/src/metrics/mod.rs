@@ -91,6 +91,10 @@ impl Metrics {
                     attributes.push(KeyValue::new(ERROR, status.as_str().to_owned()));
                 }
             }
+            Answer::WebPage { status } => {
+                attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+                attributes.push(KeyValue::new(ERROR, "web_page"));
+            }
             Answer::NotSent { .. } => attributes.push(KeyValue::new(ERROR, "not_sent")),
             Answer::Broken { .. } => attributes.push(KeyValue::new(ERROR, "no_answer")),
         }

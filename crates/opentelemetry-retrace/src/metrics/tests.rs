@@ -146,6 +146,7 @@ fn requests_are_timed_by_what_came_of_them() {
             status(StatusCode::CREATED),
             status(StatusCode::CREATED),
             status(StatusCode::TOO_MANY_REQUESTS),
+            Answer::WebPage { status: StatusCode::OK },
             Answer::NotSent { cause: cause() },
             Answer::Broken { cause: cause() },
         ] {
@@ -160,6 +161,7 @@ fn requests_are_timed_by_what_came_of_them() {
             (format!("error.type=429 http.response.status_code=429 {whom}"), 1),
             (format!("error.type=no_answer {whom}"), 1),
             (format!("error.type=not_sent {whom}"), 1),
+            (format!("error.type=web_page http.response.status_code=200 {whom}"), 1),
             (format!("http.response.status_code=201 {whom}"), 2),
         ]
     );

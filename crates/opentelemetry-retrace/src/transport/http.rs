@@ -143,6 +143,7 @@ impl Http {
 
     async fn answer(&self, response: Response<ResponseBody>, deadline: Option<Instant>) -> Answer {
         let status = response.status();
+        let is_page = status.is_success() && response.headers().get(CONTENT_TYPE).is_some_and(is_html);
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| pause(value, SystemTime::now()));
         let mut incoming = response.into_body();
         let mut body = Vec::new();
@@ -153,6 +154,9 @@ impl Http {
             if body.len() >= ANSWER_BYTES {
                 break;
             }
+        }
+        if is_page {
+            return Answer::WebPage { status };
         }
         let peer_message = if status.is_success() { None } else { reason(&body, &self.api_key) };
         Answer::Status { status, retry_after, peer_message }
@@ -179,6 +183,13 @@ fn headers(config: &Config) -> Result<HeaderMap, BuildError> {
     Ok(headers)
 }
 
+/// Returns true for the content type of a web page.
+fn is_html(content_type: &HeaderValue) -> bool {
+    const TYPES: [&str; 2] = ["text/html", "application/xhtml+xml"];
+    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    TYPES.iter().any(|page| essence.eq_ignore_ascii_case(page.as_bytes()))
+}
+
 /// Parses the pause of a `Retry-After`: whole seconds, or until a date.
 fn pause(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
@@ -192,6 +203,20 @@ fn pause(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_web_page_is_known_by_its_content_type() {
+        for (text, expected) in [
+            ("text/html", true),
+            ("Text/HTML ; charset=utf-8", true),
+            ("application/xhtml+xml", true),
+            ("application/json", false),
+            ("text/plain; charset=text/html", false),
+            ("", false),
+        ] {
+            assert_eq!(is_html(&HeaderValue::from_static(text)), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_receiver_asks_for_seconds_or_for_a_date() {
