@@ -8,6 +8,7 @@ import { assistant } from './runs.js';
 export async function all(check, setting, programs) {
   await check('a run that is not there is named as such', () => noRun(setting));
   await check('a span that is not there is named as such', () => noSpan(setting));
+  await check('an address without a view is named as such', () => noView(setting));
   await check('a comparison needs two runs', () => noRuns(setting));
   await check('a run without spans and without an end', () => nothing(setting));
   await check('a filter that is refused is asked for once', () => refused(setting));
@@ -46,6 +47,20 @@ async function noSpan({ receiver, browser }) {
   assert.equal(await page.evaluate(() => location.hash), '#/run/shown/gone');
   await page.locator('.row').nth(1).click();
   await page.waitForSelector('.panel h2:text-is("chat")');
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function noView({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, `${receiver.url}/#/traces/shown?x=<b>`);
+  await page.waitForSelector('.empty h1:text-is("No such view")');
+  assert.match(await page.innerText('.empty'), /#\/traces\/shown/);
+  assert.equal(await page.locator('nav a[aria-current]').count(), 0);
+  assert.equal(await page.title(), 'No such view · Retrace, local');
+  assert.deepEqual(await violations(page), []);
+  await page.click('.empty a');
+  await page.waitForSelector('.runs tbody tr');
+  assert.equal(await page.locator('nav a[aria-current]').innerText(), 'Runs');
   assert.deepEqual(faults, []);
   await close();
 }

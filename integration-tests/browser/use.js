@@ -23,6 +23,8 @@ export async function all(check, setting) {
   await check('filter, search and order stand in the address', () => addresses(setting));
   await check('a run under way is followed', () => follow(setting));
   await check('a new span leaves the panel and the focus as they are', () => undisturbed(setting));
+  await check('a span that changes is drawn again in its place', () => inPlace(setting));
+  await check('the conversation of a run under way is followed', () => talk(setting));
   await check('ages stay true while nothing else happens', () => ages(setting));
   await check('a drag zooms', () => zoom(setting));
   await check('a conversation is read', () => conversation(setting));
@@ -101,6 +103,99 @@ async function undisturbed({ receiver, browser }) {
   assert.equal(await page.evaluate(() => document.querySelector('.panel .content').isTheSame), true, 'the run is looked at, and has not changed');
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Download cassette');
   await receiver.send('DELETE', '/api/v1/traces/under-way');
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function inPlace({ receiver, browser }) {
+  const run = assistant('changing', Date.now() - 5000);
+  const lines = Array.from({ length: 200 }, (_, at) => `line ${at}`).join('\n\n');
+  const call = { ...run.spans[1], input: [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: lines }], output: 'Done.' };
+  await receiver.send('POST', '/api/v1/traces', { ...run, status: 'running', ended_at: undefined, spans: [run.spans[0], call] });
+  const { page, faults, close } = await open(browser, receiver.url);
+  // The span is under way and has no output, until it is let go.
+  let version = null;
+  let letGo;
+  let hasEnded = false;
+  const gate = new Promise((resolve) => {
+    letGo = resolve;
+  });
+  await page.route('**/changes?*', async (route) => {
+    const after = new URL(route.request().url()).searchParams.get('after');
+    if (after === '0') {
+      const response = await route.fetch();
+      const known = await response.json();
+      version = known.version;
+      const spans = known.spans.map((span) => (span.id === call.id ? { ...span, ended_at: undefined } : span));
+      await route.fulfill({ response, json: { ...known, spans } });
+    } else if (after === String(version)) {
+      await gate;
+      const response = await route.fetch({ url: route.request().url().replace(/after=\d+/, 'after=0') });
+      await route.fulfill({ response, json: { ...(await response.json()), version: version + 1 } });
+    }
+  });
+  await page.route('**/conversation', async (route) => {
+    const response = await route.fetch();
+    const { messages, ...rest } = await response.json();
+    await route.fulfill({ response, json: { ...rest, messages: messages.filter((message) => hasEnded || !message.is_output) } });
+  });
+  await visit(page, `#/run/changing/${call.id}`, '.panel .message');
+  assert.equal(await page.locator('.panel .message').count(), 2);
+  // A person has opened the system prompt, scrolled, and has the focus on a button.
+  await page.click('.panel .from-system > summary');
+  await page.focus('.panel .from-user button');
+  await page.evaluate(() => {
+    document.querySelector('.panel').scrollTop = 700;
+  });
+  const place = () => page.evaluate(() => Math.round(document.querySelector('.panel .from-user').getBoundingClientRect().top));
+  const before = await place();
+  hasEnded = true;
+  letGo();
+  await page.waitForFunction(() => document.querySelectorAll('.panel .message').length === 3);
+  assert.equal(await place(), before);
+  const state = await page.evaluate(() => ({ isOpen: document.querySelector('.panel .from-system').open, focus: document.activeElement.closest('.message')?.className }));
+  assert.deepEqual(state, { isOpen: true, focus: 'message from-user' });
+  // Another span begins at its top.
+  await page.locator('.row').first().click();
+  await page.waitForFunction(() => document.querySelector('.panel').scrollTop === 0);
+  await receiver.send('DELETE', '/api/v1/traces/changing');
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function talk({ receiver, browser }) {
+  const run = assistant('talking', Date.now() - 5000);
+  await receiver.send('POST', '/api/v1/traces', { ...run, status: 'running', ended_at: undefined });
+  const { page, faults, close } = await open(browser, receiver.url);
+  const second = run.spans.at(-1).id;
+  let version = null;
+  let letGo;
+  const gate = new Promise((resolve) => {
+    letGo = resolve;
+  });
+  // The second model call comes when it is let go.
+  await page.route('**/changes?*', async (route) => {
+    const after = new URL(route.request().url()).searchParams.get('after');
+    if (after !== '0') await gate;
+    if (after !== '0' && after !== String(version)) return;
+    const response = await route.fetch({ url: route.request().url().replace(/after=\d+/, 'after=0') });
+    const known = await response.json();
+    version ??= known.version;
+    const isFirst = after === '0';
+    await route.fulfill({ response, json: { ...known, version: isFirst ? version : version + 1, spans: known.spans.filter((span) => !isFirst || span.id !== second) } });
+  });
+  await visit(page, '#/run/talking?view=conversation', '.other .message');
+  const choice = page.locator('.other').getByRole('combobox');
+  assert.equal(await choice.locator('option').count(), 2);
+  const before = await page.locator('.other .message').count();
+  await page.click('.other .from-system > summary');
+  letGo();
+  await page.waitForFunction(() => document.querySelectorAll('.other option').length === 3);
+  // The longest conversation is shown as long as nobody has chosen another one.
+  await page.waitForFunction((before) => document.querySelectorAll('.other .message').length > before, before);
+  assert.equal(await choice.inputValue(), second);
+  assert.equal(await page.locator('.other .from-system').evaluate((fold) => fold.open), true);
+  await receiver.send('DELETE', '/api/v1/traces/talking');
   assert.deepEqual(faults, []);
   await close();
 }

@@ -43,11 +43,17 @@ function show() {
   main.replaceChildren();
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
   const [kind, ...ids] = path.split('/');
-  const known = Object.hasOwn(VIEWS, kind) ? kind : '';
-  leave = VIEWS[known](new URLSearchParams(query), ...ids.map(decode)) ?? (() => {});
-  current = known;
+  const draw = Object.hasOwn(VIEWS, kind) ? VIEWS[kind] : unknown;
+  leave = draw(new URLSearchParams(query), ...ids.map(decode)) ?? (() => {});
+  current = kind;
   isFork = new URLSearchParams(query).has('fork');
   markView();
+}
+
+// States that the address leads nowhere.
+function unknown() {
+  document.title = 'No such view · Retrace, local';
+  main.append(el('div', { className: 'empty' }, el('h1', {}, 'No such view'), el('p', {}, 'The address leads to no view of this page: ', el('code', {}, location.hash)), el('p', {}, el('a', { href: '#/' }, 'Show all runs'))));
 }
 
 // Marks the link to the view that is shown.

@@ -14,16 +14,25 @@ const CHARACTERS = 20_000;
 
 // Fetches a conversation and draws it into `root`, unless something else is shown there by then.
 export async function load(root, path, traceId, isCurrent) {
-  root.replaceChildren(el('p', { className: 'quiet' }, 'Loading…'));
+  root.replaceChildren(loading());
+  const fill = (...children) => root.replaceChildren(...children);
+  if (await update(fill, path, traceId, isCurrent)) return;
+  if (isCurrent()) fill(el('button', { onclick: () => load(root, path, traceId, isCurrent) }, 'Try again'));
+}
+
+// Fetches a conversation and passes its elements to `fill`; false when it cannot be had, and what is shown stays.
+export async function update(fill, path, traceId, isCurrent) {
   const text = await get(`${path}/conversation`);
-  if (!isCurrent()) return;
-  if (text === null) {
-    root.replaceChildren(el('button', { onclick: () => load(root, path, traceId, isCurrent) }, 'Try again'));
-    return;
-  }
+  if (text === null) return false;
+  if (!isCurrent()) return true;
   const { messages } = JSON.parse(text);
-  if (messages.length) root.replaceChildren(...messages.map((message) => draw(message, traceId)));
-  else root.replaceChildren(el('p', { className: 'quiet' }, 'No input and no output.'));
+  if (messages.length) fill(...messages.map((message) => draw(message, traceId)));
+  else fill(el('p', { className: 'quiet' }, 'No input and no output.'));
+  return true;
+}
+
+export function loading() {
+  return el('p', { className: 'quiet' }, 'Loading…');
 }
 
 export function draw(message, traceId) {

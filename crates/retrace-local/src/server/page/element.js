@@ -45,6 +45,23 @@ export function redraw(root, ...children) {
   (isSame(all[at]) ? all[at] : (all.find(isSame) ?? all[at]))?.focus({ preventScroll: true });
 }
 
+// As `redraw`; what is folded and open stays so, in the order of the folds, and so does the place of `scroller`.
+export function redrawInPlace(root, scroller, ...children) {
+  const folds = () => [...root.querySelectorAll('details')];
+  const words = (fold) => fold.querySelector('summary')?.textContent;
+  const before = folds().map((fold) => [words(fold), fold.open]);
+  const top = scroller.scrollTop;
+  redraw(root, ...children);
+  let from = 0;
+  for (const fold of folds()) {
+    const at = before.findIndex(([known], at) => at >= from && known === words(fold));
+    if (at < 0) continue;
+    fold.open = before[at][1];
+    from = at + 1;
+  }
+  scroller.scrollTop = top;
+}
+
 // Draws tabs into `bar`; `tabs` are [name, words]. The arrow keys go from one to the next.
 export function drawTabs(bar, tabs, chosen, choose) {
   redraw(bar, tabs.map(([name, words]) => el('button', { type: 'button', role: 'tab', ariaSelected: String(name === chosen), tabIndex: name === chosen ? 0 : -1, onclick: () => choose(name) }, words)));

@@ -2,7 +2,7 @@
 
 import { FORKS, get, has, spanPath, tracePath } from './api.js';
 import * as conversation from './conversation.js';
-import { copyButton, drawTabs, el } from './element.js';
+import { copyButton, drawTabs, el, redraw, redrawInPlace } from './element.js';
 import * as fork from './fork.js';
 import { tree } from './json.js';
 import { bytes, clock, dollars, members, micros, number } from './text.js';
@@ -14,17 +14,25 @@ const FETCHED_AT_ONCE = 200_000;
 const ANTHROPIC = { url: '$ANTHROPIC_BASE_URL/v1/messages', key: 'x-api-key: $ANTHROPIC_API_KEY', more: ['anthropic-version: 2023-06-01'] };
 const OPENAI = { url: '$OPENAI_BASE_URL/chat/completions', key: 'authorization: Bearer $OPENAI_API_KEY', more: [] };
 
-let latest = null;
+// What is shown: {path, head, bar, content, isLoaded}; null when it is no span.
+let shown = null;
+// The part that was looked at last; the next span shows the same.
 let tab = null;
+// What is drawn into the content now. What was begun before it is not drawn any more.
+let drawing = null;
+// Whether the receiver is known to fork runs.
+let hasForks = false;
 
-// Shows a span of a trace, or the trace itself when `span` is null.
+// Shows a span of a trace, or the trace itself when `span` is null. What is shown already and has changed stays in its place,
+// with its folds and the focus.
 export function show(panel, trace, span) {
   const record = span ?? trace;
   const sizes = record.content_bytes ?? {};
   const total = (sizes.input ?? 0) + (sizes.output ?? 0) + (sizes.metadata ?? 0);
   const path = span ? spanPath(trace.id, span.id) : tracePath(trace.id);
-  const content = el('div', { className: 'content', role: 'tabpanel' });
-  latest = content;
+  const isShown = shown?.path === path && panel.contains(shown.content);
+  shown = isShown ? shown : { path, head: el('div', { className: 'head' }), bar: el('div', { className: 'tabs', role: 'tablist', ariaLabel: 'Parts of the span' }), content: el('div', { className: 'content', role: 'tabpanel' }) };
+  const { head, bar, content } = shown;
   let parts = null;
   // The members of the record as JSON texts; null when they cannot be had.
   const fetched = () => {
@@ -33,73 +41,88 @@ export function show(panel, trace, span) {
   };
   const isCall = span?.span_type === 'llm_call';
   const tabs = [['messages', span === null || isCall ? 'Conversation' : 'Input and output'], ['data', 'Data'], ...(isCall ? [['request', 'Request']] : []), ['attributes', 'Attributes']];
-  const bar = el('div', { className: 'tabs', role: 'tablist', ariaLabel: 'Parts of the span' });
-  const open = (name) => {
+  // Draws a part; in place when the same part was drawn before.
+  const open = (name, isInPlace) => {
     tab = name;
-    drawTabs(bar, tabs, name, open);
+    drawTabs(bar, tabs, name, (name) => open(name, false));
     content.ariaLabel = tabs.find(([each]) => each === name)[1];
-    const draw = () => DRAW[name]({ content, path, trace, span, fetched });
-    if (total <= FETCHED_AT_ONCE || name === 'messages') draw();
-    else content.replaceChildren(el('button', { onclick: draw }, `Load ${bytes(total)} of input and output`));
+    if (!isInPlace) content.replaceChildren(conversation.loading());
+    const fill = (...children) => (isInPlace ? redrawInPlace(content, panel, ...children) : content.replaceChildren(...children));
+    const draw = () => {
+      const mine = Symbol(name);
+      drawing = mine;
+      return DRAW[name]({ content, fill, isInPlace, path, trace, span, fetched, isCurrent: () => drawing === mine });
+    };
+    if (total <= FETCHED_AT_ONCE || name === 'messages' || (isInPlace && shown.isLoaded)) draw();
+    else {
+      drawing = null;
+      const load = () => {
+        shown.isLoaded = true;
+        draw();
+      };
+      fill(el('button', { onclick: load }, `Load ${bytes(total)} of input and output`));
+    }
   };
   const title = span ? span.name || el('i', {}, 'unnamed') : 'The run';
-  panel.replaceChildren(
+  redraw(
+    head,
     ...[
       el('div', { className: 'title' }, el('h2', { className: 'clamp', dir: 'auto', title: span?.name ?? '' }, title), span ? tools(trace, span, fetched) : null),
       // That of the run stands above.
       span?.error === undefined ? null : el('pre', { className: 'error', tabIndex: 0 }, span.error.slice(0, 20_000)),
       span ? facts(span) : null,
-      bar,
-      content,
     ].filter(Boolean),
   );
-  panel.scrollTop = 0;
   const wanted = tabs.some(([name]) => name === tab) ? tab : 'messages';
-  open(wanted);
+  if (!isShown) {
+    panel.replaceChildren(head, bar, content);
+    panel.scrollTop = 0;
+  }
+  open(wanted, isShown);
 }
 
 // States that the run has no such span.
 export function showMissing(panel, id, mayCome) {
-  latest = null;
+  [shown, drawing] = [null, null];
   const words = mayCome ? 'The run has no such span yet.' : 'The run has no such span.';
   panel.replaceChildren(el('h2', {}, 'No such span'), el('p', { className: 'quiet', role: 'status' }, words), el('p', {}, el('code', {}, id)));
 }
 
 const DRAW = {
-  messages({ content, path, trace }) {
-    conversation.load(content, path, trace.id, () => content === latest);
+  messages({ content, fill, isInPlace, path, trace, isCurrent }) {
+    if (isInPlace) conversation.update(fill, path, trace.id, isCurrent);
+    else conversation.load(content, path, trace.id, isCurrent);
   },
-  async data({ content, fetched }) {
-    const parts = await loaded(content, fetched);
+  async data({ fill, fetched, isCurrent }) {
+    const parts = await loaded(fill, fetched, isCurrent);
     if (!parts) return;
     // An output of `null` is none.
     const names = ['input', 'output'].filter((name) => parts.has(name) && parts.get(name) !== 'null');
-    content.replaceChildren(...names.map((name) => section(name, parts.get(name))));
-    if (names.length === 0) content.replaceChildren(el('p', { className: 'quiet' }, 'No input and no output.'));
+    if (names.length === 0) fill(el('p', { className: 'quiet' }, 'No input and no output.'));
+    else fill(...names.map((name) => section(name, parts.get(name))));
   },
-  async request({ content, fetched }) {
-    const parts = await loaded(content, fetched);
+  async request({ fill, fetched, isCurrent }) {
+    const parts = await loaded(fill, fetched, isCurrent);
     if (!parts) return;
     const metadata = new Map(members(parts.get('metadata') ?? '{}'));
     const names = [['sampling', 'Sampling parameters'], ['usage', 'Usage'], ['finish_reasons', 'Finish reasons'], ['tool_schemas', 'Tool schemas'], ['tool_descriptions', 'Tool descriptions'], ['provider_tools', "The provider's tools"]];
     const known = names.filter(([name]) => metadata.has(name));
-    content.replaceChildren(...known.map(([name, words]) => section(words, metadata.get(name))));
-    if (known.length === 0) content.replaceChildren(el('p', { className: 'quiet' }, 'Nothing is recorded of the request but its messages.'));
+    if (known.length === 0) fill(el('p', { className: 'quiet' }, 'Nothing is recorded of the request but its messages.'));
+    else fill(...known.map(([name, words]) => section(words, metadata.get(name))));
   },
-  async attributes({ content, span, trace, fetched }) {
-    const parts = await loaded(content, fetched);
+  async attributes({ fill, span, trace, fetched, isCurrent }) {
+    const parts = await loaded(fill, fetched, isCurrent);
     if (!parts) return;
     const { content_bytes: _, spans: __, ...head } = span ?? trace;
-    content.replaceChildren(section(span ? 'Span' : 'Run', JSON.stringify(head)), ...(parts.has('metadata') ? [section('Metadata', parts.get('metadata'))] : []));
+    fill(section(span ? 'Span' : 'Run', JSON.stringify(head)), ...(parts.has('metadata') ? [section('Metadata', parts.get('metadata'))] : []));
   },
 };
 
-// The record, unless another one has been chosen meanwhile.
-async function loaded(content, fetched) {
-  content.replaceChildren(el('p', { className: 'quiet' }, 'Loading…'));
+// The record, unless something else has been chosen meanwhile.
+async function loaded(fill, fetched, isCurrent) {
   const parts = await fetched();
-  if (content !== latest || !content.firstChild) return null;
-  if (parts === null) content.replaceChildren(el('p', { className: 'quiet' }, 'It cannot be had now.'));
+  if (!isCurrent()) return null;
+  if (parts === null) fill(el('p', { className: 'quiet' }, 'It cannot be had now.'));
   return parts;
 }
 
@@ -128,10 +151,13 @@ function facts(span) {
 function tools(trace, span, fetched) {
   const bar = el('div', { className: 'tools' }, copyButton('Link', () => location.href));
   if (span.span_type === 'llm_call') bar.append(copyButton('cURL', async () => curl(span, await fetched())));
-  const isForkable = ['llm_call', 'tool_call'].includes(span.span_type);
-  if (isForkable) {
+  if (!['llm_call', 'tool_call'].includes(span.span_type)) return bar;
+  const offer = () => bar.append(el('button', { className: 'small primary', onclick: async () => fork.edit(trace, span, await fetched(), await inputOf(trace)) }, 'Fork from here'));
+  if (hasForks) offer();
+  else {
     has(FORKS).then((is) => {
-      if (is) bar.append(el('button', { className: 'small primary', onclick: async () => fork.edit(trace, span, await fetched(), await inputOf(trace)) }, 'Fork from here'));
+      hasForks = is;
+      if (is) offer();
     });
   }
   return bar;

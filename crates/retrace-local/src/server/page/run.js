@@ -3,7 +3,7 @@
 import * as agents from './agents.js';
 import { FORKS, address, change, get, has, spanPath, tracePath } from './api.js';
 import * as conversation from './conversation.js';
-import { choice, confirmed, copyButton, download, drawTabs, el, redraw } from './element.js';
+import { choice, confirmed, copyButton, download, drawTabs, el, redraw, redrawInPlace } from './element.js';
 import { marks, runDuration, runName, spanCount, statusMark } from './mark.js';
 import { agents as agentsOf, criticalPath, retries, sum } from './measure.js';
 import * as panel from './panel.js';
@@ -43,6 +43,12 @@ export function show(root, id, spanId, query) {
   // The id of a chosen span that the run does not have.
   let missing = null;
   let hasForks = false;
+  // The conversation: its choice, its elements, the call that a person has picked, and whether it is asked for and out of date.
+  const which = el('div', { className: 'which' });
+  let messages = null;
+  let picked = null;
+  let isUpdating = false;
+  let hasNews = false;
   const spans = new Map();
   const closed = new Set();
   const waiting = new AbortController();
@@ -137,21 +143,47 @@ export function show(root, id, spanId, query) {
     other.ariaLabel = VIEWS.find(([name]) => name === view)[1];
     if (isTree) layOut();
     else if (view === 'agents') other.replaceChildren(...agents.draw(agentsOf(tree.nodes)));
-    else drawConversation();
+    else beginConversation();
   };
-  const drawConversation = () => {
+  // The view beside the tree, when the run has changed.
+  const updateOther = () => {
+    if (view === 'agents') redraw(other, ...agents.draw(agentsOf(tree.nodes)));
+    else if (view === 'conversation') updateConversation();
+  };
+  const drawWhich = () => {
     const calls = all().filter((node) => node.span.span_type === 'llm_call');
-    const content = el('div', { className: 'messages' });
-    const open = (callId) => {
-      const path = callId ? spanPath(id, callId) : tracePath(id);
-      conversation.load(content, path, id, () => !left && content.isConnected);
-    };
     // The last call was given everything that came before it.
     const longest = calls.reduce((most, node) => ((node.span.content_bytes?.input ?? 0) >= (most?.span.content_bytes?.input ?? 0) ? node : most), null);
     const options = [['', 'Input and output of the run'], ...calls.slice(0, 500).map((node, at) => [node.span.id, `${at + 1}. ${node.span.name || 'model call'}${node.span.agent_role ? `, ${node.span.agent_role}` : ''}`])];
-    const first = longest?.span.id ?? '';
-    other.replaceChildren(el('div', { className: 'which' }, choice(options, first, open, 'Conversation of')), content);
-    open(first);
+    const pick = (callId) => {
+      picked = callId;
+      beginConversation();
+    };
+    const callId = picked ?? longest?.span.id ?? '';
+    // A list that is open stays open while nothing is added to it.
+    const key = JSON.stringify([options, callId]);
+    if (which.dataset.key !== key) redraw(which, choice(options, callId, pick, 'Conversation of'));
+    which.dataset.key = key;
+    return callId ? spanPath(id, callId) : tracePath(id);
+  };
+  const beginConversation = () => {
+    messages = el('div', { className: 'messages' });
+    other.replaceChildren(which, messages);
+    const shown = messages;
+    conversation.load(shown, drawWhich(), id, () => !left && shown.isConnected);
+  };
+  // One request at a time: what changes meanwhile is asked for afterwards.
+  const updateConversation = async () => {
+    hasNews = true;
+    if (isUpdating) return;
+    isUpdating = true;
+    while (hasNews && !left && view === 'conversation') {
+      hasNews = false;
+      const shown = messages;
+      const fill = (...children) => redrawInPlace(shown, other, ...children);
+      await conversation.update(fill, drawWhich(), id, () => !left && shown.isConnected);
+    }
+    isUpdating = false;
   };
 
   // Asks for what is newer than what is shown. The receiver answers when there is something, or after a while.
@@ -204,7 +236,10 @@ export function show(root, id, spanId, query) {
     drawSummary();
     drawViews();
     if (first) drawOther();
-    else layOut();
+    else {
+      layOut();
+      updateOther();
+    }
     if (found) find();
     const node = tree.nodes.find((node) => node.span.id === chosen) ?? null;
     if (first && node) rows.reveal(node);
