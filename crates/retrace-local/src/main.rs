@@ -95,7 +95,8 @@ struct Serve {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3001", value_parser = address)]
     addr: SocketAddr,
 
-    /// Keep runs in this SQLite file, created if need be; without it they are in memory and gone at the end.
+    /// Keep runs in this SQLite file, created if need be; without it, or with `:memory:`, they are in memory and gone at the
+    /// end.
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
 
@@ -202,7 +203,9 @@ impl Serve {
         if let Some(bytes) = self.max_size {
             server = server.with_max_db_bytes(bytes);
         }
-        if let Some(path) = &self.db {
+        // SQLite's name of a database in memory.
+        let db = self.db.filter(|path| path.as_os_str() != ":memory:");
+        if let Some(path) = &db {
             server = server.with_db(path);
         }
         // Registered before the server prints its address, so that a caller that waits for the address may stop it at
@@ -227,7 +230,7 @@ impl Serve {
             grpc = server.grpc_url().map_or_else(String::new, |url| format!(
                 "\n  or over gRPC   OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT={url}{headers}"
             )),
-            kept = self.db.map_or("in memory".into(), |path| path.display().to_string()),
+            kept = db.map_or("in memory".into(), |path| path.display().to_string()),
         ));
         if let Some(reason) = server.read_only() {
             complain(reason);

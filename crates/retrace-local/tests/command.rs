@@ -69,6 +69,17 @@ fn it_serves_until_it_is_stopped() {
     }
 }
 
+#[test]
+fn a_database_in_memory_makes_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command();
+    command.args(["serve", "--addr", "127.0.0.1:0", "--db", ":memory:"]).current_dir(dir.path());
+    let mut running = Running(command.spawn().unwrap());
+    let (banner, _) = banner(&mut running.0);
+    assert!(banner.contains("runs are kept  in memory"), "{banner}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_address_that_others_reach_is_warned_about() {
