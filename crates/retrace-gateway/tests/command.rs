@@ -32,6 +32,48 @@ fn a_configuration_is_explained_without_secrets() {
     assert!(err.contains("/nowhere/gateway.toml"), "{err}");
 }
 
+#[cfg(feature = "kafka")]
+#[test]
+fn properties_of_kafka_are_checked_and_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, password) = (dir.path().join("gateway.toml"), dir.path().join("password"));
+    let kafka = |more: &str| {
+        let listen = "otlp = { http = \"\", grpc = \"\" }\nadmin = { listen = \"\" }";
+        fs::write(&file, format!("{listen}\n[kafka]\nbrokers = [\"127.0.0.1:1\"]\n{more}")).unwrap();
+    };
+    fs::write(&password, "rt_secret_password\n").unwrap();
+    let path = file.to_str().unwrap();
+    let variables = [("RETRACE_API_KEY", "rt_secret"), ("KAFKA_USER", "rt_secret_user")];
+
+    kafka(&format!(
+        "properties = {{ \"security.protocol\" = \"SASL_PLAINTEXT\", \"sasl.mechanism\" = \"PLAIN\" }}\n\
+         properties_env = {{ \"sasl.username\" = \"KAFKA_USER\" }}\nproperties_file = {{ \"sasl.password\" = \"{}\" }}",
+        password.display()
+    ));
+    let (status, out, err) = output(&["--check", "--config", path], &variables);
+    assert!(status.success(), "{err}");
+    assert!(out.contains("Kafka: 127.0.0.1:1 in clear text, with SASL as group"), "{out}");
+    assert!(out.contains("sasl.mechanism, sasl.password, sasl.username, security.protocol"), "{out}");
+    assert!(!out.contains("rt_secret"), "{out}");
+
+    // A slip in the name of a property is an error of the start, without its value.
+    kafka(&format!("properties_file = {{ \"sasl.pasword\" = \"{}\" }}", password.display()));
+    let (status, out, err) = output(&["--config", path], &variables);
+    assert_eq!(status.code(), Some(2), "{err}");
+    assert!(err.contains("sasl.pasword") && !(out + &err).contains("rt_secret"), "{err}");
+
+    kafka("properties = { \"security.protocol\" = \"SASL_SSL\" }");
+    for arguments in [&["--check", "--config", path][..], &["--config", path]] {
+        if cfg!(feature = "kafka-tls") {
+            break;
+        }
+        let (status, _, err) = output(arguments, &variables);
+        assert_eq!(status.code(), Some(2));
+        let expected = "kafka.properties: security.protocol: needs OpenSSL, and this program is built without `kafka-tls`: build it";
+        assert!(err.contains(expected), "{err}");
+    }
+}
+
 #[test]
 fn sigterm_delivers_what_is_in_memory() {
     let sink = Server::start().unwrap();
@@ -62,9 +104,17 @@ fn the_documented_configurations_are_accepted() {
     for tenant in ["search", "support"] {
         fs::write(dir.path().join(tenant), "rt_secret\n").unwrap();
     }
-    let variables = [("RETRACE_API_KEY", "rt_secret"), ("SEARCH_KEY", "rt_secret"), ("INTAKE_TOKEN", "t")];
+    let variables = [
+        ("RETRACE_API_KEY", "rt_secret"),
+        ("SEARCH_KEY", "rt_secret"),
+        ("INTAKE_TOKEN", "t"),
+        ("KAFKA_PASSWORD", "rt_secret"),
+    ];
     let mut checked = 0;
     for block in documents.iter().flat_map(|text| text.split("```toml\n").skip(1)) {
+        if !cfg!(feature = "kafka-tls") && block.contains("SASL_SSL") {
+            continue;
+        }
         let text = block.split("```").next().unwrap().replace("/run/secrets", dir.path().to_str().unwrap());
         let file = dir.path().join("gateway.toml");
         fs::write(&file, &text).unwrap();

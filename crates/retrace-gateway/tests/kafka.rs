@@ -97,6 +97,33 @@ fn protobuf_is_read() {
 }
 
 #[test]
+fn compressed_batches_are_read_and_written() {
+    runtime().block_on(async {
+        let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
+        let (broker, sink) = (Broker::start(5), Server::start().unwrap());
+        for (partition, codec) in (0..).zip(codecs) {
+            let traces = (0..20).map(|n| u64::try_from(partition).unwrap() * 20 + n);
+            let mut messages: Vec<String> =
+                traces.map(|trace| request("front", &whole(trace, 3)).to_string()).collect();
+            messages.push("hello".repeat(1000));
+            let (payload, wire) = broker.send_compressed(codec, partition, &messages);
+            if codec == "none" {
+                assert!(wire > payload, "{wire} of {payload} bytes");
+            } else {
+                assert!(wire < payload / 3, "{codec}: {wire} of {payload} bytes");
+            }
+        }
+        let more = "dead_letter_topic = \"dead\"\nproperties = { \"compression.codec\" = \"zstd\" }";
+        let gateway = gateway(sink.url(), &broker.config(more)).await;
+        all(&sink, 100, 3).await;
+        all_committed(&broker).await;
+        assert_eq!((metric(&gateway, "dead_letters_total"), metric(&gateway, "dead_letters_lost_total")), (5, 0));
+        let dead = broker.read("dead", 5, |message| message.payload().unwrap().len());
+        assert_eq!(dead, [5000; 5]);
+    });
+}
+
+#[test]
 fn nothing_is_committed_while_the_sink_is_gone_and_consumption_is_paused() {
     runtime().block_on(async {
         let broker = Broker::start(2);

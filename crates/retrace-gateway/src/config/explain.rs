@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Config;
+use super::kafka_tls;
 use super::settings::{SETTINGS, TENANT};
 
 impl Config {
@@ -43,11 +44,17 @@ impl Config {
                     kafka.dead_letter_topic.as_deref().map_or("counted".to_owned(), |topic| format!("sent to {topic}"));
                 writeln!(
                     text,
-                    "Kafka: {} as group {:?}, topics {}; messages that cannot be read are {dead}",
+                    "Kafka: {}{} as group {:?}, topics {}; messages that cannot be read are {dead}",
                     kafka.brokers,
+                    kafka_tls::describe(kafka.properties.get("security.protocol")),
                     kafka.group,
                     kafka.topics.join(", ")
                 )?;
+                // Any value may be a password.
+                let names: Vec<&str> = kafka.properties.keys().map(String::as_str).collect();
+                if !names.is_empty() {
+                    writeln!(text, "Kafka has further properties: {}", names.join(", "))?;
+                }
             }
             None => writeln!(text, "Kafka: off")?,
         }

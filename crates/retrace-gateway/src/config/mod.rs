@@ -2,6 +2,7 @@
 
 mod error;
 mod explain;
+mod kafka_tls;
 mod read;
 mod secret;
 pub mod settings;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::settings::{FILE_VARIABLE, Kind, PREFIX, SETTINGS, Setting, TENANT, nearest};
-use super::{Config, ConfigError, Encoding, Kafka, Otlp, Retrace, Secret, Signal, Tenant, Tenants, Traces};
+use super::{Config, ConfigError, Encoding, Kafka, Otlp, Retrace, Secret, Signal, Tenant, Tenants, Traces, kafka_tls};
 
 /// Name of the tenant without any `[[tenant]]`.
 const DEFAULT_TENANT: &str = "default";
@@ -124,6 +124,16 @@ const fn expected(kind: Kind) -> &'static str {
         Kind::List => "expected a list of texts",
         Kind::Table => "expected a table of texts",
     }
+}
+
+/// Reads a secret from a file; `name` is that of the setting.
+fn secret_file(name: &str, path: &str) -> Result<Secret, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::value(name, format!("cannot read {path}: {error}")))?;
+    if text.trim().is_empty() {
+        return Err(ConfigError::value(name, format!("{path} is empty")));
+    }
+    Ok(Secret::new(text.trim()))
 }
 
 /// The settings of a file, with their defaults.
@@ -318,15 +328,7 @@ impl Values<'_> {
                 "this build has no Kafka: build it with the feature `kafka`",
             ));
         }
-        let properties = match self.value("kafka", "properties") {
-            None => BTreeMap::new(),
-            Some(value) => {
-                let table = value.as_table().into_iter().flatten();
-                let pairs = table.map(|(key, value)| Some((key.clone(), Secret::new(value.as_str()?))));
-                let pairs = pairs.collect::<Option<BTreeMap<_, _>>>().filter(|_| value.is_table());
-                pairs.ok_or_else(|| ConfigError::value("kafka.properties", expected(Kind::Table)))?
-            }
-        };
+        let properties = self.kafka_properties()?;
         let topics = self.list("kafka", "topics")?;
         if topics.is_empty() {
             return Err(ConfigError::value("kafka.topics", "names no topic"));
@@ -344,6 +346,32 @@ impl Values<'_> {
             pause_messages: self.size("kafka", "pause_messages", 1)?,
             properties,
         }))
+    }
+
+    /// Returns the properties of librdkafka, each from one of three tables.
+    fn kafka_properties(&self) -> Result<BTreeMap<String, Secret>, ConfigError> {
+        let mut properties = BTreeMap::new();
+        for source in ["properties", "properties_env", "properties_file"] {
+            let setting = format!("kafka.{source}");
+            let Some(value) = self.value("kafka", source) else { continue };
+            let table = value.as_table().ok_or_else(|| ConfigError::value(&setting, expected(Kind::Table)))?;
+            for (property, value) in table {
+                let text = value.as_str().ok_or_else(|| ConfigError::value(&setting, expected(Kind::Table)))?;
+                let place = || format!("{setting}: {property}");
+                let value = match source {
+                    "properties_env" => self.secret(&place(), text)?,
+                    "properties_file" => secret_file(&place(), text)?,
+                    _ => Secret::new(text),
+                };
+                if let Some(problem) = kafka_tls::problem(property, &value) {
+                    return Err(ConfigError::value(place(), problem));
+                }
+                if properties.insert(property.clone(), value).is_some() {
+                    return Err(ConfigError::value(place(), "is in another table of properties as well"));
+                }
+            }
+        }
+        Ok(properties)
     }
 
     fn tenants(&self) -> Result<BTreeMap<String, Tenant>, ConfigError> {
@@ -368,15 +396,7 @@ impl Values<'_> {
             let id = text("name")?.ok_or_else(|| ConfigError::value(&name, "has no `name`"))?;
             let api_key = match (text("api_key_env")?, text("api_key_file")?) {
                 (Some(variable), None) => self.secret(&format!("tenant {id:?}: api_key_env"), &variable)?,
-                (None, Some(path)) => {
-                    let place = format!("tenant {id:?}: api_key_file");
-                    let text = std::fs::read_to_string(&path)
-                        .map_err(|error| ConfigError::value(&place, format!("cannot read {path}: {error}")))?;
-                    if text.trim().is_empty() {
-                        return Err(ConfigError::value(place, format!("{path} is empty")));
-                    }
-                    Secret::new(text.trim())
-                }
+                (None, Some(path)) => secret_file(&format!("tenant {id:?}: api_key_file"), &path)?,
                 _ => {
                     let problem = "needs `api_key_env` or `api_key_file`, not both";
                     return Err(ConfigError::value(format!("tenant {id:?}"), problem));

@@ -1,8 +1,8 @@
-//! Secrets: API keys and tokens, which are never printed.
+//! Secrets: API keys, tokens and passwords, which are never printed.
 
 use std::fmt;
 
-/// An API key or a token.
+/// An API key, a token or a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -113,7 +113,9 @@ pub const SETTINGS: &[Setting] = settings! {
         "session_timeout_seconds" Seconds "30" "after so long without a sign of life the partitions of an instance go to others"
         "commit_interval_seconds" Seconds "1" "how often settled offsets are committed"
         "pause_messages" Number "20000" "messages of one partition that may be unsettled; beyond it the partition is paused"
-        "properties" Table "" "further properties of librdkafka, such as { \"security.protocol\" = \"SASL_PLAINTEXT\" }"
+        "properties" Table "" "further properties of librdkafka, such as { \"security.protocol\" = \"SASL_SSL\" }; TLS and SCRAM need a build with `kafka-tls`"
+        "properties_env" Table "" "properties whose values are in variables, such as { \"sasl.password\" = \"KAFKA_PASSWORD\" }; blanks around a value are left out"
+        "properties_file" Table "" "properties whose values are in files, such as { \"ssl.key.password\" = \"/run/secrets/kafka\" }; likewise"
     }
     "log" {
         "level" Text "info" "a filter of tracing, such as info or retrace_gateway=debug; what HTTP libraries log below info is left out, because it holds headers"

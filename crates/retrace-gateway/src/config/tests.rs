@@ -132,6 +132,58 @@ fn kafka_is_used_where_it_has_brokers() {
     assert!(error("[kafka]\nbrokers = [\"k\"]\nproperties = { a = 1 }").contains("kafka.properties"));
 }
 
+#[cfg(feature = "kafka")]
+#[test]
+fn properties_come_from_variables_and_files_and_are_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("user");
+    std::fs::write(&file, "canary_user\n").unwrap();
+    let path = file.display();
+    let text = |more: &str| {
+        format!(
+            "[kafka]\nbrokers = [\"k\"]\nproperties = {{ \"client.rack\" = \"canary_rack\" }}\n\
+             properties_env = {{ \"sasl.password\" = \"PASSWORD\" }}\nproperties_file = {{ \"sasl.username\" = \"{path}\"{more} }}"
+        )
+    };
+    let config = parse_with(&text(""), &[("PASSWORD", "canary_password\n")]).unwrap();
+    let properties = &config.kafka.as_ref().unwrap().properties;
+    assert_eq!(properties["sasl.password"], Secret::new("canary_password"));
+    assert_eq!(properties["sasl.username"], Secret::new("canary_user"));
+    let shown = config.explain() + &format!("{config:?}");
+    assert!(shown.contains("further properties: client.rack, sasl.password, sasl.username\n"), "{shown}");
+    assert!(!shown.contains("canary"), "{shown}");
+
+    let missing = error(&text(""));
+    assert_eq!(missing, "kafka.properties_env: sasl.password: the variable PASSWORD is not set or empty");
+    let variables = [("PASSWORD", "canary")];
+    let empty = parse_with(&text(", \"client.rack\" = \"/dev/null\""), &variables).unwrap_err().to_string();
+    assert_eq!(empty, "kafka.properties_file: client.rack: /dev/null is empty");
+    let twice = parse_with(&text(&format!(", \"client.rack\" = \"{path}\"")), &variables).unwrap_err().to_string();
+    assert_eq!(twice, "kafka.properties_file: client.rack: is in another table of properties as well");
+    for table in ["properties", "properties_env", "properties_file"] {
+        let wrong = error(&format!("[kafka]\nbrokers = [\"k\"]\n{table} = {{ a = 1 }}"));
+        assert_eq!(wrong, format!("kafka.{table}: expected a table of texts"));
+    }
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn tls_is_in_a_build_with_the_feature_only() {
+    for (property, value) in
+        [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-512"), ("ssl.ca.location", "ca.pem")]
+    {
+        let parsed = parse(&format!("[kafka]\nbrokers = [\"k\"]\nproperties = {{ \"{property}\" = \"{value}\" }}"));
+        if cfg!(feature = "kafka-tls") {
+            assert_eq!(parsed.unwrap().kafka.unwrap().properties[property], Secret::new(value));
+        } else {
+            let error = parsed.unwrap_err().to_string();
+            let start =
+                format!("kafka.properties: {property}: needs OpenSSL, and this program is built without `kafka-tls`: ");
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+}
+
 #[test]
 fn the_explanation_has_every_setting_and_no_secret() {
     let text = "[[tenant]]\nname = \"a\"\napi_key_env = \"A_KEY\"\n[tenants]\ndefault = \"a\"";

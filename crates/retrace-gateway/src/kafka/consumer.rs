@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message as _};
@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use retrace_otlp::OtlpRequest;
 use tokio::runtime::Handle;
 
+use super::client_config;
 use super::context::Context;
 use super::dead_letter::{DeadLetters, Defect};
 use super::reader::Reader;
@@ -45,7 +46,7 @@ pub(crate) struct Consumer {
 /// Error of the start of a consumer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConsumerError {
-    #[error(transparent)]
+    #[error("{}", client_config::describe(.0))]
     Kafka(#[from] KafkaError),
     #[error("no thread can be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -59,10 +60,9 @@ impl Consumer {
         metrics: Arc<Metrics>,
         ledger: Ledger,
     ) -> Result<Self, ConsumerError> {
-        let client = client(&kafka);
-        let dead_letters = DeadLetters::new(&kafka, &common(&kafka), Arc::clone(&metrics))?;
+        let dead_letters = DeadLetters::new(&kafka, Arc::clone(&metrics))?;
         let context = Context { ledger: ledger.clone(), tenants: Arc::clone(&tenants), metrics: Arc::clone(&metrics) };
-        let consumer = Arc::new(BaseConsumer::from_config_and_context(&client, context)?);
+        let consumer = Arc::new(BaseConsumer::from_config_and_context(&client_config::consumer(&kafka), context)?);
         let topics: Vec<&str> = kafka.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
         let command = Arc::new(AtomicU8::new(RUN));
@@ -102,35 +102,6 @@ impl Consumer {
             tracing::warn!("the consumer has not left its group in time");
         }
     }
-}
-
-/// Settings of consumer and producer.
-fn common(kafka: &Kafka) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &kafka.brokers).set("client.id", "retrace-gateway");
-    for (key, value) in &kafka.properties {
-        client.set(key, value.expose());
-    }
-    client
-}
-
-fn client(kafka: &Kafka) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client
-        .set("group.id", &kafka.group)
-        .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
-        .set("heartbeat.interval.ms", (kafka.session_timeout / 5).as_millis().to_string())
-        .set("auto.offset.reset", "earliest")
-        // A rebalance takes away only what goes to another consumer.
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        // Prefetched messages, in KiB.
-        .set("queued.max.messages.kbytes", "16384");
-    for (key, value) in common(kafka).config_map() {
-        client.set(key, value);
-    }
-    // These are not settings: offsets are committed here, when they are settled.
-    client.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
-    client
 }
 
 /// A message that found no room.

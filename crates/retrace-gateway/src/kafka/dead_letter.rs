@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
+use super::client_config;
 use super::context::log_line;
 use crate::config::Kafka;
 use crate::metrics::Metrics;
@@ -59,9 +60,9 @@ impl ProducerContext for Deliveries {
 }
 
 impl DeadLetters {
-    pub(crate) fn new(kafka: &Kafka, client: &ClientConfig, metrics: Arc<Metrics>) -> KafkaResult<Self> {
+    pub(crate) fn new(kafka: &Kafka, metrics: Arc<Metrics>) -> KafkaResult<Self> {
         let Some(topic) = kafka.dead_letter_topic.clone() else { return Ok(Self { producer: None, metrics }) };
-        let mut client = client.clone();
+        let mut client = client_config::producer(kafka);
         client
             .set("message.timeout.ms", "0")
             .set("enable.idempotence", "true")

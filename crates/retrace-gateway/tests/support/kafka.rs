@@ -2,13 +2,18 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DefaultProducerContext, DeliveryResult, Producer as _, ProducerContext,
+};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::Offset;
+use rdkafka::{ClientConfig, ClientContext};
 use serde_json::Value;
 
 use super::{HANG, request, run_id, span};
@@ -41,6 +46,28 @@ impl Broker {
             "[kafka]\nbrokers = [\"{}\"]\nencoding = \"otlp_json\"\nsession_timeout_seconds = 6\ncommit_interval_seconds = 0.1\n{more}",
             self.cluster.bootstrap_servers()
         )
+    }
+
+    /// Sends messages in batches that are compressed; returns the bytes of the messages, and those that went to the broker.
+    pub(crate) fn send_compressed(&self, codec: &str, partition: i32, messages: &[String]) -> (u64, u64) {
+        let sent = Sent::default();
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.cluster.bootstrap_servers()).set("compression.codec", codec);
+        config.set("linger.ms", "200").set("statistics.interval.ms", "20");
+        let producer: BaseProducer<Sent> = BaseProducer::from_config_and_context(&config, sent.clone()).unwrap();
+        for message in messages {
+            let record = BaseRecord::<[u8], [u8]>::to(TOPIC).partition(partition).payload(message.as_bytes());
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(HANG).unwrap();
+        let wire = loop {
+            producer.poll(Duration::from_millis(20));
+            let sent = sent.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if sent.0 == messages.len() as u64 {
+                break sent.1;
+            }
+        };
+        (messages.iter().map(|message| message.len() as u64).sum(), wire)
     }
 
     pub(crate) fn send_bytes(&self, topic: &str, partition: i32, payload: &[u8]) {
@@ -108,6 +135,25 @@ impl Broker {
             read.push(of(&message));
         }
         read
+    }
+}
+
+/// Messages and bytes that a producer has sent, by its statistics.
+#[derive(Clone, Default)]
+struct Sent(Arc<Mutex<(u64, u64)>>);
+
+impl ClientContext for Sent {
+    fn stats(&self, statistics: Statistics) {
+        let bytes = statistics.brokers.values().map(|broker| broker.txbytes).sum();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (u64::try_from(statistics.txmsgs).unwrap(), bytes);
+    }
+}
+
+impl ProducerContext for Sent {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        result.as_ref().map_err(|(error, _)| error.clone()).unwrap();
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     lines: Receiver<Value>,
     pub(crate) http: String,
+    pub(crate) admin: String,
 }
 
 impl Process {
@@ -46,9 +47,10 @@ impl Process {
                 line.clear();
             }
         });
-        let mut process = Self { child, lines, http: String::new() };
+        let mut process = Self { child, lines, http: String::new(), admin: String::new() };
         let ready = process.line("the gateway is ready");
         process.http = ready["http"].as_str().unwrap().to_owned();
+        process.admin = ready["admin"].as_str().unwrap().to_owned();
         process
     }
 
