@@ -19,8 +19,9 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use serde::{Deserialize, Deserializer};
 
+pub(crate) use self::elements::Elements;
 pub use self::elements::Unreadable;
-use self::elements::{Elements, Shared, list};
+use self::elements::{Shared, list};
 use self::number::{double, hex, named, text, whole};
 
 /// A request with spans, with log records, or with both.
@@ -61,6 +62,32 @@ pub(super) struct ResourceLogs {
 pub(super) struct ScopeLogs {
     #[serde(alias = "log_records")]
     pub(super) log_records: Elements<LogRecord>,
+}
+
+/// Spans or log records of one resource, as an element of a list that no request surrounds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct OfResource {
+    resource: Shared<Resource>,
+    #[serde(alias = "scope_spans")]
+    scope_spans: Elements<ScopeSpans>,
+    #[serde(alias = "scope_logs")]
+    scope_logs: Elements<ScopeLogs>,
+}
+
+impl From<Elements<OfResource>> for Request {
+    fn from(list: Elements<OfResource>) -> Self {
+        let mut request = Self::default();
+        request.resource_spans.unreadable = list.unreadable;
+        for OfResource { resource, scope_spans, scope_logs } in list.those {
+            if scope_logs.has_something() {
+                request.resource_logs.those.push(ResourceLogs { resource, scope_logs });
+            } else {
+                request.resource_spans.those.push(ResourceSpans { resource, scope_spans });
+            }
+        }
+        request
+    }
 }
 
 /// A message of the protocol that is decoded from JSON.
@@ -115,6 +142,7 @@ macro_rules! message {
 
 message!(record ResourceSpans, ResourceSpans, |of_resource| of_resource.scope_spans.has_something());
 message!(record ScopeSpans, ScopeSpans, |of_scope| of_scope.spans.has_something());
+message!(record OfResource, OfResource, |of| of.scope_spans.has_something() || of.scope_logs.has_something());
 message!(record ResourceLogs, ResourceLogs, |of_resource| of_resource.scope_logs.has_something());
 message!(record ScopeLogs, ScopeLogs, |of_scope| of_scope.log_records.has_something());
 message!(Resource, ResourceFields);

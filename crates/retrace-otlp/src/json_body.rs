@@ -24,6 +24,14 @@ pub fn json_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     if !text.trim_start().starts_with('{') {
         return Err(whole("the body is not a JSON object".into()));
     }
+    json_text(text)
+}
+
+/// Parses JSON with the same deviations as [`json_body`].
+///
+/// # Errors
+/// Returns a refusal if the text is no JSON of this type.
+pub(crate) fn json_text<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
     }

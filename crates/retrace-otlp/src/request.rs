@@ -13,8 +13,8 @@ use prost::Message as _;
 use retrace_protocol::read::Refusal;
 use thiserror::Error;
 
-use crate::json::{Request as JsonRequest, Unreadable};
-use crate::json_body::json_body;
+use crate::json::{Elements, OfResource, Request as JsonRequest, Unreadable};
+use crate::json_body::{json_body, json_text};
 use crate::protobuf::salvage;
 use crate::trace::{OtlpEvent, OtlpResource, OtlpSpan};
 use crate::weight::{self, Kind};
@@ -181,6 +181,20 @@ impl OtlpRequest {
         json_body(body).map(Self::from_message)
     }
 
+    /// Decodes a JSON message of a queue: a request, or the list of resources that some collectors write without the object
+    /// around it.
+    ///
+    /// # Errors
+    /// Returns a refusal if the message has neither shape.
+    pub fn from_json_message(message: &[u8]) -> Result<Self, Refusal> {
+        match std::str::from_utf8(message) {
+            Ok(text) if text.trim_start().starts_with('[') => {
+                json_text::<Elements<OfResource>>(text).map(|list| Self::from_message(list.into()))
+            }
+            _ => Self::from_json(message),
+        }
+    }
+
     /// Returns the ids of the traces that have a span or an event here, each once.
     #[must_use]
     pub fn trace_ids(&self) -> HashSet<[u8; 16]> {
@@ -226,7 +240,7 @@ impl OtlpRequest {
     }
 }
 
-/// Decodes the requests of an input: JSON if it begins with an object, else protobuf.
+/// Decodes the requests of an input: JSON if it begins with an object or a list, else protobuf.
 pub(crate) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
     // Some editors write a byte order mark before the text.
     let text = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
@@ -236,6 +250,9 @@ pub(crate) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
             .into_iter::<JsonRequest>()
             .map(|request| request.map(OtlpRequest::from_message))
             .collect::<Result<_, serde_json::Error>>()
+            .map_err(|error| OtlpError::new("JSON", &error)),
+        Some(b'[') => serde_json::from_slice::<Elements<OfResource>>(text)
+            .map(|list| vec![OtlpRequest::from_message(list.into())])
             .map_err(|error| OtlpError::new("JSON", &error)),
         Some(_) => Ok(vec![protobuf(input)?]),
     }
@@ -303,6 +320,30 @@ mod tests {
         assert_eq!(counts(&logs.encode_to_vec()), [(0, 0, 1)]);
         let json = [serde_json::to_string(&spans).unwrap(), serde_json::to_string(&logs).unwrap()];
         assert_eq!(counts(json.concat().as_bytes()), [(1, 0, 0), (0, 0, 1)]);
+    }
+
+    #[test]
+    fn a_list_of_resources_is_read_without_the_request_around_it() {
+        let span = |id| serde_json::json!({"traceId": "07".repeat(16), "spanId": format!("{id:016x}"), "name": "chat"});
+        let record =
+            serde_json::json!({"traceId": "07".repeat(16), "spanId": "0000000000000001", "eventName": "noted"});
+        let list = serde_json::json!([
+            {"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "a"}}], "droppedAttributesCount": 0},
+             "scopeSpans": [{"scope": {"name": "s"}, "spans": [span(1), {"name": 7}, span(2)]}]},
+            {"resource": null, "scopeLogs": [{"logRecords": [record]}]},
+            7,
+            {},
+        ]);
+        let text = format!(" {list}");
+        let from_file = requests(text.as_bytes()).unwrap().remove(0);
+        for request in [OtlpRequest::from_json_message(text.as_bytes()).unwrap(), from_file] {
+            assert_eq!((request.spans.len(), request.events.len(), request.unreadable.count), (2, 1, 2), "{request:?}");
+        }
+        assert!(OtlpRequest::from_json(text.as_bytes()).is_err(), "over HTTP a body is an object");
+        assert_eq!(OtlpRequest::from_json_message(b"{}").unwrap().spans.len(), 0);
+        for broken in [&b"[1"[..], b"[] x", b"", b"7"] {
+            assert!(OtlpRequest::from_json_message(broken).is_err(), "{broken:?}");
+        }
     }
 
     #[test]

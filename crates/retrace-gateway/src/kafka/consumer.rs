@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use super::client_config;
 use super::context::Context;
 use super::dead_letter::{DeadLetters, Defect};
+use super::error_log::ErrorLog;
 use super::reader::Reader;
 use crate::config::Kafka;
 use crate::metrics::Metrics;
@@ -61,7 +62,12 @@ impl Consumer {
         ledger: Ledger,
     ) -> Result<Self, ConsumerError> {
         let dead_letters = DeadLetters::new(&kafka, Arc::clone(&metrics))?;
-        let context = Context { ledger: ledger.clone(), tenants: Arc::clone(&tenants), metrics: Arc::clone(&metrics) };
+        let context = Context {
+            ledger: ledger.clone(),
+            tenants: Arc::clone(&tenants),
+            metrics: Arc::clone(&metrics),
+            errors: ErrorLog::default(),
+        };
         let consumer = Arc::new(BaseConsumer::from_config_and_context(&client_config::consumer(&kafka), context)?);
         let topics: Vec<&str> = kafka.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
@@ -143,7 +149,7 @@ impl Loop {
             }
             match consumer.poll(POLL) {
                 Some(Ok(message)) => self.take(&message),
-                Some(Err(error)) => tracing::warn!(%error, "Kafka"),
+                Some(Err(error)) => consumer.context().errors.warn(&error, &"poll"),
                 None => {}
             }
             self.resume_settled();

@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::kafka::error_log::ErrorLog;
 use crate::metrics::Metrics;
 use crate::offsets::Partition;
 use crate::tenants::TenantPipelines;
@@ -19,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) ledger: Ledger,
     pub(crate) tenants: Arc<TenantPipelines>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) errors: ErrorLog,
 }
 
 impl Context {
@@ -77,7 +79,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.metrics.kafka_errors.add(1);
-        tracing::warn!(%error, reason, "Kafka");
+        self.errors.warn(&error, &reason);
     }
 }
 

@@ -4,6 +4,7 @@ mod client_config;
 mod consumer;
 mod context;
 mod dead_letter;
+mod error_log;
 mod reader;
 
 pub(crate) use self::consumer::Consumer;

@@ -16,7 +16,7 @@ impl Reader {
     pub(crate) fn read(self, payload: Option<&[u8]>) -> Result<OtlpRequest, String> {
         let Some(payload) = payload else { return Err("the message has no payload".to_owned()) };
         match (self.encoding, self.signal) {
-            (Encoding::Json, _) => OtlpRequest::from_json(payload).map_err(|refusal| refusal.error),
+            (Encoding::Json, _) => OtlpRequest::from_json_message(payload).map_err(|refusal| refusal.error),
             (Encoding::Proto, Signal::Traces) => {
                 OtlpRequest::spans_from_protobuf(payload).map_err(|error| format!("no otlp_proto of traces: {error}"))
             }
@@ -39,5 +39,6 @@ mod tests {
         assert!(proto.read(Some(b"hello")).unwrap_err().contains("otlp_proto"));
         assert!(json.read(Some(b"hello")).unwrap_err().contains("JSON"));
         assert!(json.read(Some(b"{}")).unwrap().spans.is_empty());
+        assert!(json.read(Some(b"[]")).unwrap().spans.is_empty());
     }
 }
