@@ -109,3 +109,74 @@ pub fn check(trace: &Trace) {
         assert_eq!(Some(&span.trace_id), trace.id.as_ref());
     }
 }
+
+/// A model call as `model_calls` reads it: five bytes, the URL up to a line feed, the request up to a zero byte, the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    pub status: u16,
+    /// A place in [`CONTENT_TYPES`], modulo its length.
+    pub content_type: u8,
+    /// Whether the answer is complete.
+    pub ends: bool,
+    /// Where the answer is cut.
+    pub cuts: u8,
+    pub url: &'a str,
+    pub request: &'a [u8],
+    pub answer: &'a [u8],
+}
+
+/// The last is no content type, and none is sent.
+pub const CONTENT_TYPES: &[&str] = &[
+    "application/json",
+    "text/event-stream; charset=utf-8",
+    "application/x-ndjson",
+    "application/vnd.amazon.eventstream",
+    "audio/mpeg",
+    "",
+];
+
+impl<'a> Exchange<'a> {
+    /// Returns `None` for what is too short, or has a URL that is no text.
+    pub fn read(data: &'a [u8]) -> Option<Self> {
+        let (&[low, high, content_type, ends, cuts], rest) = data.split_first_chunk()?;
+        let (url, rest) = split_at_byte(rest, b'\n')?;
+        let (request, answer) = split_at_byte(rest, 0)?;
+        Some(Exchange {
+            status: u16::from_le_bytes([low, high]),
+            content_type,
+            ends: ends % 2 == 0,
+            cuts,
+            url: std::str::from_utf8(url).ok()?,
+            request,
+            answer,
+        })
+    }
+
+    pub fn write(&self) -> Vec<u8> {
+        let [low, high] = self.status.to_le_bytes();
+        let head = [low, high, self.content_type, u8::from(!self.ends), self.cuts];
+        [&head, self.url.as_bytes(), b"\n", self.request, b"\0", self.answer].concat()
+    }
+
+    /// Returns the answer in pieces: of one length for small values of `cuts`, else of various lengths.
+    pub fn pieces(&self) -> Vec<&'a [u8]> {
+        let (mut pieces, mut rest, mut state) = (Vec::new(), self.answer, self.cuts);
+        while !rest.is_empty() {
+            let length = if self.cuts < 16 {
+                usize::from(self.cuts) + 1
+            } else {
+                state = state.wrapping_mul(37).wrapping_add(11);
+                usize::from(state % 64)
+            };
+            let (piece, after) = rest.split_at(length.min(rest.len()));
+            pieces.push(piece);
+            rest = after;
+        }
+        pieces
+    }
+}
+
+fn split_at_byte(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let place = bytes.iter().position(|byte| *byte == at)?;
+    Some((&bytes[..place], &bytes[place + 1..]))
+}
