@@ -1,10 +1,14 @@
 //! What the targets share: spans made of anything, and what must hold of every run whatever it was made of.
 
+pub mod any;
+
 use std::collections::HashSet;
 
 use retrace_protocol::json::is_strict;
 use retrace_protocol::{Id, Trace};
 use retrace_translate::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Attribute keys that mean something to some dialect, one a line.
 pub const KEYS: &str = include_str!("../keys.txt");
@@ -97,10 +101,7 @@ impl SpanView for Made {
 /// What holds of every run: its text is JSON that a strict reader takes and that reads back the same, no two spans have one
 /// id, and every parent is there.
 pub fn check(trace: &Trace) {
-    let text = serde_json::to_string(trace).expect("it can be written");
-    assert!(is_strict(&text), "{text}");
-    let read: Trace = serde_json::from_str(&text).expect("it can be read");
-    assert_eq!(serde_json::to_string(&read).expect("it can be written"), text);
+    let text = check_text(trace);
     let spans = trace.spans.as_deref().unwrap_or_default();
     let ids: HashSet<&Id> = spans.iter().map(|span| &span.id).collect();
     assert_eq!(ids.len(), spans.len(), "ids come twice: {text}");
@@ -108,6 +109,15 @@ pub fn check(trace: &Trace) {
         assert!(span.parent_id.as_ref().is_none_or(|parent| ids.contains(parent)), "a parent is missing: {text}");
         assert_eq!(Some(&span.trace_id), trace.id.as_ref());
     }
+}
+
+/// Returns the text of a value, which a strict reader takes and which reads back the same.
+pub fn check_text<T: Serialize + DeserializeOwned>(value: &T) -> String {
+    let text = serde_json::to_string(value).expect("it can be written");
+    assert!(is_strict(&text), "{text}");
+    let read: T = serde_json::from_str(&text).expect("it can be read");
+    assert_eq!(serde_json::to_string(&read).expect("it can be written"), text);
+    text
 }
 
 /// A model call as `model_calls` reads it: five bytes, the URL up to a line feed, the request up to a zero byte, the answer.
