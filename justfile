@@ -31,7 +31,7 @@ goldens:
 bench name *args:
     cargo bench --package benchmarks --bench {{name}} -- {{args}}
 
-# Fuzz one target for some seconds. It needs a nightly toolchain and cargo-fuzz.
+# Fuzz one target for some seconds, or all of them.
 fuzz seconds="60" *targets:
     fuzz/run {{seconds}} {{targets}}
 

@@ -9,16 +9,10 @@ use libfuzzer_sys::fuzz_target;
 use retrace_translate::{Kind, Options, Output, Parent, Recorder, RecorderLimits, Resource, Value};
 
 fuzz_target!(|data: &[u8]| {
-    let Some(((key, kind), text)) = data
-        .split_first()
-        .and_then(|(key, rest)| Some((key, rest.split_first()?)))
-        .map(|(key, (kind, text))| ((usize::from(*key), *kind), text))
-    else {
-        return;
-    };
+    let Some((&[high, low, kind], text)) = data.split_first_chunk() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
     let keys = fuzz::keys();
-    let Some(key) = keys.get((key * 256 + usize::from(kind)) % keys.len()) else { return };
+    let Some(key) = keys.get(usize::from(u16::from_be_bytes([high, low])) % keys.len()) else { return };
     let value = if kind % 2 == 0 { Value::Str(text.to_owned().into()) } else { Value::Json(text.to_owned().into()) };
     let marks = vec![
         ("gen_ai.operation.name".to_owned(), Value::from("chat")),

@@ -1,7 +1,7 @@
 //! Model calls: any request and any response under the path of any API, whole and in pieces.
 #![no_main]
 
-use arbitrary::Arbitrary;
+use fuzz::{CONTENT_TYPES, Exchange};
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use opentelemetry::KeyValue;
@@ -10,11 +10,17 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 
 /// A URL of each API, and a request that the API accepts.
 const APIS: &[(&str, &str)] = &[
-    ("https://api.openai.com/v1/chat/completions", r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"a"}]}"#),
+    (
+        "https://api.openai.com/v1/chat/completions",
+        r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"a"}]}"#,
+    ),
     ("https://api.openai.com/v1/responses", r#"{"model":"m","stream":true,"input":"a"}"#),
     ("https://api.openai.com/v1/completions", r#"{"model":"m","prompt":"a"}"#),
     ("https://api.openai.com/v1/embeddings", r#"{"model":"m","input":["a"]}"#),
-    ("https://api.anthropic.com/v1/messages", r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"a"}]}"#),
+    (
+        "https://api.anthropic.com/v1/messages",
+        r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"a"}]}"#,
+    ),
     ("https://api.anthropic.com/v1/complete", r#"{"model":"m","max_tokens_to_sample":9,"prompt":"a"}"#),
     (
         "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
@@ -27,10 +33,7 @@ const APIS: &[(&str, &str)] = &[
         "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.claude-3/converse",
         r#"{"messages":[{"role":"user","content":[{"text":"a"}]}]}"#,
     ),
-    (
-        "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.titan-text/invoke",
-        r#"{"inputText":"a"}"#,
-    ),
+    ("https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.titan-text/invoke", r#"{"inputText":"a"}"#),
     (
         "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.nova-lite/converse-stream",
         r#"{"messages":[{"role":"user","content":[{"text":"a"}]}]}"#,
@@ -38,12 +41,21 @@ const APIS: &[(&str, &str)] = &[
     ("http://localhost:8080/generate", r#"{"inputs":"a"}"#),
     ("http://localhost:8080/completion", r#"{"prompt":"a","stream":true}"#),
     ("http://localhost:1234/api/v1/chat", r#"{"model":"m","input":"a"}"#),
-    ("https://api.cloudflare.com/client/v4/accounts/a/ai/run/@cf/meta/m", r#"{"messages":[{"role":"user","content":"a"}]}"#),
+    (
+        "https://api.cloudflare.com/client/v4/accounts/a/ai/run/@cf/meta/m",
+        r#"{"messages":[{"role":"user","content":"a"}]}"#,
+    ),
     ("https://api.mistral.ai/v1/conversations", r#"{"model":"m","inputs":"a","stream":true}"#),
     ("https://api.mistral.ai/v1/ocr", r#"{"model":"m","document":{"document_url":"https://x/a.pdf"}}"#),
-    ("https://generativelanguage.googleapis.com/v1beta/models/m:embedContent", r#"{"content":{"parts":[{"text":"a"}]}}"#),
+    (
+        "https://generativelanguage.googleapis.com/v1beta/models/m:embedContent",
+        r#"{"content":{"parts":[{"text":"a"}]}}"#,
+    ),
     ("https://generativelanguage.googleapis.com/v1beta/interactions", r#"{"model":"m","input":"a","stream":true}"#),
-    ("https://us-central1-aiplatform.googleapis.com/v1/publishers/google/models/m:predict", r#"{"instances":[{"content":"a"}]}"#),
+    (
+        "https://us-central1-aiplatform.googleapis.com/v1/publishers/google/models/m:predict",
+        r#"{"instances":[{"content":"a"}]}"#,
+    ),
     ("http://localhost:11434/api/generate", r#"{"model":"m","prompt":"a"}"#),
     ("http://localhost:11434/api/embed", r#"{"model":"m","input":["a"]}"#),
     ("https://api.cohere.com/v2/embed", r#"{"model":"m","texts":["a"]}"#),
@@ -53,46 +65,35 @@ const APIS: &[(&str, &str)] = &[
     ("https://api.openai.com/v1/audio/speech", r#"{"model":"m","input":"a","voice":"alloy"}"#),
 ];
 
-#[derive(Arbitrary, Debug)]
-struct Exchange<'a> {
-    api: u8,
-    status: u16,
-    /// Instead of the request above.
-    request: Option<&'a [u8]>,
-    content_type: Option<&'a str>,
-    ends: bool,
-    cuts: Vec<u8>,
-    answer: &'a [u8],
-}
-
-fuzz_target!(|exchange: Exchange<'_>| {
-    let whole = spans_of(&exchange, false);
-    assert_eq!(whole, spans_of(&exchange, true), "in pieces the spans are the same");
+fuzz_target!(|data: &[u8]| {
+    let Some(exchange) = Exchange::read(data) else { return };
+    let whole = spans_of(&exchange, &[exchange.answer]);
+    assert_eq!(whole, spans_of(&exchange, &exchange.pieces()), "in pieces the spans are the same");
 });
 
 /// Returns the attributes of the spans of an exchange.
-fn spans_of(exchange: &Exchange<'_>, in_pieces: bool) -> Vec<Vec<KeyValue>> {
+fn spans_of(exchange: &Exchange<'_>, pieces: &[&[u8]]) -> Vec<Vec<KeyValue>> {
     let spans = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
     let builder = Instrumentation::builder().with_tracer_provider(&provider);
     let genai = builder.with_capture(Capture::SpanOnly).build();
-    let (url, usual) = APIS[usize::from(exchange.api) % APIS.len()];
-    let body = exchange.request.unwrap_or(usual.as_bytes());
+    // A single byte is a place in the table, and no request is the one that stands there.
+    let known = match exchange.url.as_bytes() {
+        [place] => APIS.get(usize::from(*place)),
+        _ => None,
+    };
+    let (url, usual) = *known.unwrap_or(&(exchange.url, ""));
+    let body = if exchange.request.is_empty() { usual.as_bytes() } else { exchange.request };
     let call = genai.start(&Request { method: "POST", url, body: Some(body) });
-    assert!(call.is_some() || exchange.request.is_some(), "{url} is known");
+    assert!(call.is_some() || known.is_none() || !exchange.request.is_empty(), "{url} is known");
     if let Some(mut call) = call {
         let mut headers = HeaderMap::new();
-        if let Some(value) = exchange.content_type.and_then(|text| HeaderValue::from_str(text).ok()) {
-            headers.insert("content-type", value);
+        let content_type = CONTENT_TYPES[usize::from(exchange.content_type) % CONTENT_TYPES.len()];
+        if !content_type.is_empty() {
+            headers.insert("content-type", HeaderValue::from_static(content_type));
         }
         call.response(exchange.status, &headers);
-        let mut rest = exchange.answer;
-        for cut in exchange.cuts.iter().filter(|_| in_pieces) {
-            let (piece, after) = rest.split_at(usize::from(*cut).min(rest.len()));
-            call.chunk(piece);
-            rest = after;
-        }
-        call.chunk(rest);
+        pieces.iter().for_each(|piece| call.chunk(piece));
         if exchange.ends {
             call.end();
         }

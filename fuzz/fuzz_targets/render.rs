@@ -9,14 +9,29 @@ use opentelemetry_instrumentation_genai::{Capture, Instrumentation, Request};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use retrace_protocol::Trace;
 use retrace_replay::cassette::Outcome;
-use retrace_replay::render::{Answer, Api, Choice, ChoicePart, Fidelity, MediaSource, ProviderPart, Usage, entries, project, render};
+use retrace_replay::render::{
+    Answer, Api, Choice, ChoicePart, Fidelity, MediaSource, ProviderPart, Usage, entries, project, render,
+};
 use serde_json::{Map, Value, json};
 
 #[derive(Arbitrary, Debug)]
 enum Input<'a> {
-    Answer { api: u8, streamed: bool, choices: Vec<(Vec<Made<'a>>, Option<&'a str>)>, usage: [Option<u32>; 5], tokens: Vec<(i32, i64)> },
+    Answer {
+        api: u8,
+        streamed: bool,
+        choices: Vec<(Vec<Made<'a>>, Option<&'a str>)>,
+        usage: [Option<u32>; 5],
+        tokens: Vec<(i32, i64)>,
+    },
     Run(&'a str),
     Request(&'a str),
+    /// An answer in the format of one API, rendered in that of another.
+    Rendered {
+        from: u8,
+        to: u8,
+        streamed: bool,
+        body: &'a str,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -44,6 +59,12 @@ fuzz_target!(|input: Input<'_>| match input {
         if let Ok(request) = serde_json::from_str::<Value>(text) {
             let once = project(&request);
             assert_eq!(project(&once), once, "a projection of a projection is the same");
+        }
+    }
+    Input::Rendered { from, to, streamed, body } => {
+        let [from, to] = [from, to].map(|place| Api::ALL[usize::from(place) % Api::ALL.len()]);
+        if let Some(read) = read(from, streamed, body.as_bytes()) {
+            answer(to, streamed, &read);
         }
     }
 });
@@ -133,7 +154,8 @@ fn read(api: Api, streamed: bool, body: &[u8]) -> Option<Answer> {
     call.chunk(body);
     call.end();
     let span = spans.get_finished_spans().expect("the exporter is there").pop()?;
-    let attributes: Map<String, Value> = span.attributes.iter().filter_map(|pair| Some((pair.key.to_string(), value(&pair.value)?))).collect();
+    let attributes: Map<String, Value> =
+        span.attributes.iter().filter_map(|pair| Some((pair.key.to_string(), value(&pair.value)?))).collect();
     Answer::from_attributes(&attributes).ok()
 }
 

@@ -4,74 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbitrary::{Arbitrary, Unstructured};
-use fuzz::{Event, Made};
+use arbitrary::Unstructured;
+use fuzz::Made;
+use fuzz::any::span;
 use libfuzzer_sys::fuzz_target;
-use retrace_translate::{
-    Kind, Options, Output, Parent, Recorder, RecorderLimits, Resource, SpanSelection, Value, shorten,
-};
-
-fn value(u: &mut Unstructured<'_>) -> arbitrary::Result<Value<'static>> {
-    Ok(match u.int_in_range(0..=7)? {
-        0 => Value::Bool(u.arbitrary()?),
-        1 => Value::Int(u.arbitrary()?),
-        2 => Value::Float(u.arbitrary()?),
-        3 => Value::Int(u.int_in_range(0..=100)?),
-        4 => Value::Json(String::arbitrary(u)?.into()),
-        5 => Value::Str(
-            (*u.choose(&[
-                "chat",
-                "execute_tool",
-                "invoke_agent",
-                "embeddings",
-                "LLM",
-                "TOOL",
-                "AGENT",
-                "CHAIN",
-                "openai",
-            ])?)
-            .into(),
-        ),
-        _ => Value::Str(String::arbitrary(u)?.into()),
-    })
-}
-
-fn attributes(u: &mut Unstructured<'_>, keys: &[&str]) -> arbitrary::Result<Vec<(String, Value<'static>)>> {
-    (0..u.int_in_range(0..=12)?)
-        .map(|_| {
-            let key = if u.ratio(7, 8)? { (*u.choose(keys)?).to_owned() } else { u.arbitrary()? };
-            Ok((key, value(u)?))
-        })
-        .collect()
-}
-
-fn span(u: &mut Unstructured<'_>, keys: &[&str]) -> arbitrary::Result<Made> {
-    let id = |u: &mut Unstructured<'_>| Ok([u.int_in_range(1..=6)?; 8]);
-    let parent = match u.int_in_range(0..=3)? {
-        0 => Parent::None,
-        1 => Parent::Remote(id(u)?),
-        _ => Parent::Local(id(u)?),
-    };
-    let events = (0..u.int_in_range(0..=2)?)
-        .map(|_| {
-            let named =
-                ["exception", "gen_ai.choice", "gen_ai.user.message", "gen_ai.client.inference.operation.details"];
-            let name = if u.ratio(7, 8)? { (*u.choose(&named)?).to_owned() } else { u.arbitrary()? };
-            let body = if u.arbitrary()? { Some(value(u)?) } else { None };
-            Ok(Event { name, attributes: attributes(u, keys)?, body })
-        })
-        .collect::<arbitrary::Result<_>>()?;
-    Ok(Made {
-        span_id: id(u)?,
-        parent,
-        name: u.arbitrary()?,
-        kind: *u.choose(&[Kind::Internal, Kind::Client, Kind::Server])?,
-        times: (u.arbitrary()?, u.arbitrary()?),
-        error: u.arbitrary()?,
-        attributes: attributes(u, keys)?,
-        events,
-    })
-}
+use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, SpanSelection, shorten};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);

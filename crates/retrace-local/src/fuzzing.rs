@@ -1,5 +1,7 @@
 //! Entry points for the fuzz targets, which are outside of this crate: parsers that are not public, and their
-//! invariants.
+//! invariants, whose violation is a panic.
+
+#![allow(clippy::expect_used)]
 
 use retrace_otlp::OtlpRequest;
 

@@ -157,7 +157,7 @@ mod cassette_export;
 mod conversation;
 mod diff;
 mod fork;
-#[cfg(fuzzing)]
+#[cfg(feature = "_fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod index;

@@ -186,6 +186,12 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     Json::deserialize(deserializer).map(Some)
 }
 
+/// For fields of which `null` and absence say the same: returns true for both.
+#[allow(clippy::ref_option)] // as serde calls it
+pub(crate) fn is_unknown(json: &Option<Json>) -> bool {
+    json.as_ref().is_none_or(Json::is_null)
+}
+
 /// Replaces every U+0000 in `text` by U+FFFD; returns it borrowed if there is none.
 #[must_use]
 pub fn without_nul(text: &str) -> Cow<'_, str> {

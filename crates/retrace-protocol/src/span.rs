@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::present;
+use crate::json::{is_unknown, present};
 use crate::{Id, Json, Timestamp};
 
 /// Type of a span (PROTOCOL.md section 13).
@@ -76,8 +76,8 @@ pub struct Span {
     /// Model of a model call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Input; `null` is not written.
+    #[serde(default, skip_serializing_if = "is_unknown")]
     pub input: Option<Json>,
     /// Input tokens, including cached ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,5 +258,15 @@ mod tests {
             serde_json::to_string(&span).unwrap(),
             r#"{"id":"s","trace_id":"t","parent_id":null,"span_type":"action","name":"","started_at":"x","output":null}"#
         );
+    }
+
+    #[test]
+    fn an_input_of_null_is_not_written() {
+        let json = r#"{"id":"s","trace_id":"t","parent_id":null,"span_type":"action","name":"","started_at":"x"}"#;
+        let mut span: Span = serde_json::from_str(json).unwrap();
+        span.input = Some(Json::null());
+        assert_eq!(serde_json::to_string(&span).unwrap(), json);
+        let trace = crate::Trace { input: Some(Json::null()), ..crate::Trace::default() };
+        assert!(!serde_json::to_string(&trace).unwrap().contains("input"));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::present;
+use crate::json::{is_unknown, present};
 use crate::span::replace;
 use crate::{Id, Json, Span, Timestamp};
 
@@ -64,8 +64,8 @@ pub struct Trace {
     /// Name of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Input of the run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Input of the run; `null` is not written.
+    #[serde(default, skip_serializing_if = "is_unknown")]
     pub input: Option<Json>,
     /// A JSON object; the keys with a meaning are in [`crate::metadata`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

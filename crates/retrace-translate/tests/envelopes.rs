@@ -215,3 +215,16 @@ fn metadata_of_a_run_with_a_place_of_its_own_reaches_it() {
         (&json!("staging"), &json!("1.2.0"), &json!("u1"))
     );
 }
+
+#[test]
+fn an_input_of_null_is_unknown() {
+    let chain = span(1, 0, "answer").with("openinference.span.kind", "CHAIN").with("input.value", "null");
+    let model = span(2, 1, "chat")
+        .with("gen_ai.operation.name", "chat")
+        .with("gen_ai.input.messages", r#"[{"role":"user","parts":[{"type":"text","content":"tide?"}]}]"#);
+    let tool = span(3, 1, "tide_table").with("openinference.span.kind", "TOOL").with("input.value", "null");
+    let (trace, spans) = run_of(&[model, tool, chain]);
+    assert_eq!(of(trace.input.as_ref()), "tide?", "{trace:?}");
+    let inputs = spans.iter().filter(|span| span.span_type != SpanType::LlmCall).map(|span| &span.input);
+    assert!(inputs.clone().count() > 0 && inputs.clone().all(Option::is_none), "{spans:?}");
+}

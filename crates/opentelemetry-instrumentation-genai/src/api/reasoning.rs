@@ -43,30 +43,70 @@ fn taken_apart(text: &str) -> Option<(&str, &str)> {
     (thought.ends_with('\n') && answer.starts_with(['\r', '\n'])).then_some((thought, answer))
 }
 
-/// Splits reasoning in tags from the beginning of the text of an answer.
+/// Splits reasoning in tags from the beginning of the text of an answer. Where an API states reasoning apart, tags are part of the
+/// text.
 pub(crate) fn split_think(parts: Vec<Part>) -> Vec<Part> {
+    if parts.iter().any(|part| matches!(part, Part::Reasoning(_))) {
+        return parts;
+    }
     let mut split = Vec::with_capacity(parts.len());
     let mut begun = false;
     for part in parts {
         match part {
             Part::Text(text) if !begun => {
                 begun = !text.trim().is_empty();
-                match taken_apart(&text) {
-                    Some((thought, answer)) => {
-                        let thought = thought.trim_matches(['\r', '\n']);
-                        let answer = answer.trim_start_matches(['\r', '\n']);
-                        if !thought.trim().is_empty() {
-                            split.push(Part::Reasoning(thought.to_owned()));
-                        }
-                        if !answer.is_empty() {
-                            split.push(Part::Text(answer.to_owned()));
-                        }
+                let mut answer = text.as_str();
+                // Reasoning that is empty may have more behind it.
+                while let Some((thought, rest)) = taken_apart(answer) {
+                    let thought = thought.trim_matches(['\r', '\n']);
+                    answer = rest.trim_start_matches(['\r', '\n']);
+                    if !thought.trim().is_empty() {
+                        split.push(Part::Reasoning(thought.to_owned()));
+                        break;
                     }
-                    None => split.push(Part::Text(text)),
+                }
+                if !answer.is_empty() || text.is_empty() {
+                    split.push(Part::Text(answer.to_owned()));
                 }
             }
             part => split.push(part),
         }
     }
     split
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Part {
+        Part::Text(text.to_owned())
+    }
+
+    fn thought(text: &str) -> Part {
+        Part::Reasoning(text.to_owned())
+    }
+
+    #[test]
+    fn what_is_split_is_not_split_again() {
+        for (given, expected) in [
+            ("<think>a</think>b", vec![thought("a"), text("b")]),
+            ("<think>a</think><think>b</think>c", vec![thought("a"), text("<think>b</think>c")]),
+            ("a\n</think>\nb\n</think>\nc", vec![thought("a"), text("b\n</think>\nc")]),
+            ("<think>\n</think>\n<think>b</think>c", vec![thought("b"), text("c")]),
+            ("<think></think>", vec![]),
+            ("a", vec![text("a")]),
+            ("", vec![text("")]),
+        ] {
+            let split = split_think(vec![text(given)]);
+            assert_eq!(split, expected, "{given:?}");
+            assert_eq!(split_think(split), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn tags_beside_reasoning_that_is_stated_apart_are_text() {
+        let parts = vec![thought("hm"), text("<think> is a tag that some models write.")];
+        assert_eq!(split_think(parts.clone()), parts);
+    }
 }

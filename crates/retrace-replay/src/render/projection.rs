@@ -26,12 +26,16 @@ pub fn project(request: &Value) -> Value {
         let role = if is_user { "user" } else { "assistant" };
         messages.extend(turn.get("message").map(|text| message(role, text)));
     }
+    // Empty instructions are none.
+    messages.retain(has_something);
     let list = ["messages", "input", "contents", "message", "prompt", "inputs"]
         .iter()
         .find_map(|name| request.get(name).filter(|list| !list.is_null()));
     match list {
         Some(Value::Array(list)) => list.iter().for_each(|each| messages.extend(turns(each))),
-        Some(Value::String(text)) => messages.push(message("user", &Value::from(text.as_str()))),
+        Some(Value::String(text)) => {
+            messages.extend(Some(message("user", &Value::from(text.as_str()))).filter(has_something));
+        }
         _ if messages.is_empty() => return request.clone(),
         _ => {}
     }
@@ -44,6 +48,11 @@ pub fn project(request: &Value) -> Value {
         }
     }
     json!({ "messages": merged })
+}
+
+/// Returns true if a message has more than its role. One that has not may have had what is not compared, such as reasoning.
+fn has_something(message: &Map<String, Value>) -> bool {
+    message.len() > 1
 }
 
 fn merge(into: &mut Map<String, Value>, message: Map<String, Value>) {
@@ -71,10 +80,22 @@ struct Projected {
 }
 
 impl Projected {
-    fn into_message(self, role: &str) -> Map<String, Value> {
+    fn into_message(mut self, role: &str) -> Map<String, Value> {
         let mut message = Map::new();
-        // What tools return has the role of the user in some APIs.
-        let role = if self.results.is_empty() { role } else { "tool" };
+        if role == "tool" && self.results.is_empty() {
+            // What a tool says is its result, in whichever form it says it.
+            match self.texts.len() {
+                0 => {}
+                1 => self.results.extend(self.texts.drain(..).map(unfolded)),
+                _ => self.results.push(std::mem::take(&mut self.texts).into()),
+            }
+        }
+        // What tools return has the role of the user in some APIs, and who calls is the assistant.
+        let role = match (role, self.results.is_empty()) {
+            (_, false) => "tool",
+            ("tool", true) => "assistant",
+            (role, true) => role,
+        };
         message.insert("role".to_owned(), role.into());
         for (name, list) in [("content", self.texts), ("tool_calls", self.calls), ("results", self.results)] {
             if !list.is_empty() {
@@ -94,10 +115,17 @@ impl Projected {
         }
     }
 
+    /// The calls beside the content of a message.
+    fn calls_of(&mut self, message: &Value) {
+        for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
+            let function = call.get("function").unwrap_or(call);
+            self.call(function.get("name"), function.get("arguments"));
+        }
+    }
+
     fn call(&mut self, name: Option<&Value>, arguments: Option<&Value>) {
         let arguments = match arguments {
-            Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
-            Some(other) => other.clone(),
+            Some(arguments) => unfolded(arguments.clone()),
             None => Value::Null,
         };
         self.calls.push(json!({ "name": name, "arguments": arguments }));
@@ -112,12 +140,7 @@ impl Projected {
             Some(other) => other.clone(),
             None => Value::Null,
         };
-        // A result that is JSON may be stored as a text.
-        let result = match &result {
-            Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| result.clone()),
-            _ => result,
-        };
-        self.results.push(result);
+        self.results.push(unfolded(result));
     }
 
     fn part(&mut self, part: &Value) {
@@ -153,6 +176,14 @@ impl Projected {
             },
         }
     }
+}
+
+/// JSON that is a text of JSON, since runs store either.
+fn unfolded(mut value: Value) -> Value {
+    while let Some(inner) = value.as_str().and_then(|text| serde_json::from_str(text).ok()) {
+        value = inner;
+    }
+    value
 }
 
 /// The kind of a medium.
@@ -193,7 +224,11 @@ fn turns(each: &Value) -> Option<Map<String, Value>> {
         };
         match (each.get("results"), each.get("content")) {
             // A projection already.
-            (Some(Value::Array(results)), _) => projected.results.clone_from(results),
+            (Some(Value::Array(results)), content) => {
+                projected.results.clone_from(results);
+                content.into_iter().for_each(|content| projected.content(content));
+                projected.calls_of(each);
+            }
             (_, Some(content)) if has_blocks(content) => projected.content(content),
             (_, content) => projected.result(content),
         }
@@ -204,13 +239,8 @@ fn turns(each: &Value) -> Option<Map<String, Value>> {
         None if each.get("role").is_none() => projected.part(each),
         None => {}
     }
-    for call in each.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-        let function = call.get("function").unwrap_or(call);
-        projected.call(function.get("name"), function.get("arguments"));
-    }
-    let message = projected.into_message(role);
-    // Nothing but what is not compared, such as an item of reasoning.
-    (message.len() > 1).then_some(message)
+    projected.calls_of(each);
+    Some(projected.into_message(role)).filter(has_something)
 }
 
 #[cfg(test)]
@@ -250,6 +280,43 @@ mod tests {
             assert_eq!(project(&conversation), expected, "{conversation:#}");
         }
         assert_eq!(project(&expected), expected);
+    }
+
+    #[test]
+    fn a_projection_of_a_projection_is_the_same() {
+        let result = json!({ "type": "tool_result", "tool_use_id": "c1", "content": "six" });
+        let text = json!({ "type": "text", "text": "And then?" });
+        let call = json!({ "functionCall": { "name": "f", "args": {} } });
+        for message in [
+            json!({ "role": "user", "content": [result, text] }),
+            json!({ "role": "tool", "content": [result, text], "tool_calls": [{ "name": "f", "arguments": "{}" }] }),
+            json!({ "role": "function", "parts": [{ "inlineData": {} }] }),
+            json!({ "role": "function", "parts": [{ "text": "six" }, { "text": "seven" }] }),
+            json!({ "role": "function", "parts": [call] }),
+            json!({ "role": "function", "parts": [{ "text": "six" }, call] }),
+            json!({ "role": "assistant", "tool_calls": [{ "name": "f", "arguments": "\"\\\"5\\\"\"" }] }),
+            json!({ "role": "tool", "content": "\"\\\"5\\\"\"" }),
+            json!({ "role": "user", "content": "" }),
+        ] {
+            for system in [Value::Null, "".into(), "Be terse.".into()] {
+                let request = json!({ "system": system, "messages": [message, { "role": "user", "content": "hi" }] });
+                let once = project(&request);
+                assert_eq!(project(&once), once, "{request}");
+            }
+        }
+        let both = project(&json!({ "messages": [{ "role": "user", "content": [result, text] }] }));
+        let expected = json!([{ "role": "tool", "content": ["And then?"], "results": ["six"] }]);
+        assert_eq!(both["messages"], expected);
+        for empty in [json!({ "input": "" }), json!({ "system": "", "input": "" }), json!({ "system": "" })] {
+            assert_eq!(project(&project(&empty)), project(&empty), "{empty}");
+        }
+    }
+
+    #[test]
+    fn what_a_tool_says_is_its_result_in_every_form() {
+        let of = |message: Value| project(&json!({ "messages": [message] }));
+        let expected = of(json!({ "role": "tool", "content": "{\"at\":6}" }));
+        assert_eq!(of(json!({ "role": "function", "parts": [{ "text": "{\"at\":6}" }] })), expected);
     }
 
     #[test]

@@ -104,11 +104,13 @@ impl<V: SpanView> SpanReader<'_, V> {
         };
         let of_run = |field| self.view.parent().is_local_root().then(|| self.stated(field)).flatten();
         let ahead = |stated, own: Option<Field>| self.outright(stated).or_else(|| self.stated(own?));
-        io.input = ahead(Field::Input, given);
+        // Unlike an output, an input of `null` is an unknown one: it is absent, and gives way to what else is stated.
+        let known = |input: Option<Json>| input.filter(|json| !json.is_null());
+        io.input = known(ahead(Field::Input, given));
         io.has_conversation &= io.input.is_none();
         io.input = io.input.take().or_else(|| {
             input_fields.iter().filter(|(_, read)| *read).for_each(|(field, _)| self.fields.mark_consumed(*field));
-            input.or_else(|| self.stated(Field::Input)).or_else(|| of_run(Field::RunInput))
+            known(input).or_else(|| known(self.stated(Field::Input))).or_else(|| known(of_run(Field::RunInput)))
         });
         io.answer.output = ahead(Field::Output, returned).or_else(|| {
             has_output_messages.then(|| self.fields.mark_consumed(Field::OutputMessages));
