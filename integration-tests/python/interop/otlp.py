@@ -41,9 +41,13 @@ def check(name, receiver, environment):
     before = receiver.ids()
     program, settings = APPLICATIONS[name]
     execute(name, program, environment | PROGRAMS[program] | settings | exporter(receiver, settings, environment))
-    run = wait_for_run(receiver, before)
+    look_at(wait_for_run(receiver, before), f"otlp-{name}")
+
+
+def look_at(run, service):
+    """Compares a run with what an application does."""
     expect("status", run["status"], "completed")
-    expect("service", run["metadata"]["service"]["name"], f"otlp-{name}")
+    expect("service", run["metadata"]["service"]["name"], service)
     expect("total_tokens", run["total_tokens"], sum(map(sum, TOKENS)))
     expect("input", question_of(run["input"]), QUESTION)
     expect("output", run["output"], ANSWER)
