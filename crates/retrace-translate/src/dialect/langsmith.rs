@@ -14,6 +14,7 @@ use crate::json::label_of;
 use crate::json::{JsonObject, elements};
 use crate::messages::Turn;
 use crate::messages::lists;
+use crate::messages::provider_body::langchain_finish_reason;
 use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -90,7 +91,6 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
         Some(inner) => message(inner)?,
         None => provider_message::message_of(raw, "assistant")?,
     };
-    let reason = members.object(&["generation_info"]).and_then(|info| info.label(&["finish_reason", "stop_reason"]));
-    turn.finish_reason = turn.finish_reason.or(reason);
+    turn.finish_reason = turn.finish_reason.or_else(|| langchain_finish_reason(&members));
     Some(turn)
 }

@@ -146,14 +146,10 @@ fn item<'a>(read: &RawMessage<'a>, role: &'static str) -> Option<Turn<'a>> {
 }
 
 fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option<Turn<'a>> {
-    let content = read
-        .content
-        .or(read.parts)
-        .or(read.tool_calls)
-        .or(read.text)
-        .or(read.refusal)
-        .or(read.function_call)
-        .or(read.user);
+    // In OpenAI's Responses API `text` is a setting, an object.
+    let text = read.text.filter(|raw| !is_object(raw));
+    let content =
+        read.content.or(read.parts).or(read.tool_calls).or(text).or(read.refusal).or(read.function_call).or(read.user);
     // A LangChain message has a type instead of a role.
     let by_type = || envelope::langchain_role(&read.kind.and_then(label_of)?).map(Cow::Borrowed);
     let role = read.role.and_then(role_label);
@@ -163,8 +159,12 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     let role = role.or_else(by_type);
     let mut turn = Turn { role: role.unwrap_or(Cow::Borrowed(default_role)), ..Turn::default() };
     turn.name = read.name.and_then(label_of);
-    let content = read.content.or(read.parts).or(read.text).filter(|raw| !is_null(raw));
+    let content = read.content.or(read.parts).or(text).filter(|raw| !is_null(raw));
     let mut parts = content.map(parts_of).unwrap_or_default();
+    // Gemini and Genkit, which call the assistant so, answer in pieces.
+    if &*turn.role == "model" {
+        parts = without_cuts(parts);
+    }
     let answers = matches!(&*turn.role, "tool" | "function");
     if let Some(id) = read.tool_call_id.and_then(label_of).or_else(|| read.id.filter(|_| answers).and_then(label_of)) {
         // The result of a tool is kept unchanged.
@@ -186,11 +186,15 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     match read.tool_calls.filter(|raw| !is_null(raw)) {
         None => {}
         Some(calls) => match parse::from_str::<Vec<&RawValue>>(calls.get()) {
-            // Calls may be among the parts of the content as well.
+            // Calls may be among the parts of the content as well, their arguments cut into pieces by a stream.
             Some(calls) => {
+                let is_piece = |part: &TurnPart<'_>| matches!(part, TurnPart::Other(raw) if is_piece_of_call(raw));
+                parts.retain(|part| !is_piece(part));
                 for call in calls.into_iter().map(|call| tool_call(call).unwrap_or(TurnPart::Other(call))) {
-                    if !parts.iter().any(|part| is_same_call(part, &call)) {
-                        parts.push(call);
+                    match parts.iter_mut().find(|part| is_same_call(part, &call)) {
+                        Some(part) if has_no_arguments(part) => *part = call,
+                        Some(_) => {}
+                        None => parts.push(call),
                     }
                 }
             }
@@ -207,6 +211,16 @@ fn is_same_call(one: &TurnPart<'_>, other: &TurnPart<'_>) -> bool {
         _ => None,
     };
     id(one).is_some_and(|one| id(other) == Some(one))
+}
+
+fn has_no_arguments(part: &TurnPart<'_>) -> bool {
+    matches!(part, TurnPart::ToolCall { arguments, .. } if arguments.is_none_or(|raw| matches!(raw.get(), "\"\"" | "{}")))
+}
+
+/// Returns true for a piece of the arguments of a call, as `LangChain` keeps it of Anthropic's streams.
+fn is_piece_of_call(raw: &RawValue) -> bool {
+    raw.get().contains("input_json_delta")
+        && JsonObject::read(raw.get()).and_then(|part| part.label(&["type"])).as_deref() == Some("input_json_delta")
 }
 
 #[derive(Default, Deserialize)]
@@ -363,7 +377,25 @@ fn untyped<'a>(part: &RawPart<'a>) -> Option<TurnPart<'a>> {
         let (mime_type, source) = located(source)?;
         return Some(TurnPart::Media { modality: None, mime_type, source });
     }
+    if let Some(thought) = part.thinking.filter(|_| part.text.is_none()) {
+        return Some(TurnPart::Reasoning(text_of(thought)?));
+    }
     Some(TurnPart::Text(text_of(part.text?)?))
+}
+
+/// Joins texts, and thoughts, that follow one another: a stream that was recorded piece by piece.
+fn without_cuts(parts: Parts<'_>) -> Parts<'_> {
+    let mut whole = Parts::new();
+    for part in parts {
+        match (whole.last_mut(), part) {
+            (Some(TurnPart::Text(text)), TurnPart::Text(next))
+            | (Some(TurnPart::Reasoning(text)), TurnPart::Reasoning(next)) => {
+                *text = Text::Plain(Cow::Owned(text.decoded().into_owned() + &next.decoded()));
+            }
+            (_, part) => whole.push(part),
+        }
+    }
+    whole
 }
 
 fn medium<'a>(modality: &'static str, (mime_type, source): (Option<Cow<'a, str>>, Source<'a>)) -> TurnPart<'a> {

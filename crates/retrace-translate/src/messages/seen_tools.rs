@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{Turn, TurnPart};
+use retrace_protocol::message::Text;
+use smallvec::smallvec;
+
+use super::{ROLES, Turn, TurnPart};
 use crate::json::JsonObject;
 use crate::messages::lists::is_unknown;
 
@@ -86,6 +89,34 @@ fn is_machinery(raw: &RawValue) -> bool {
     let kind = members.label(&["type"]);
     kind.is_some_and(|kind| ENDINGS.iter().any(|ending| kind.ends_with(ending)))
         || members.get(&["cachePoint", "cache_point"]).is_some()
+}
+
+/// Reads a message under the name of a tool that was called before it as the result of that tool: Langfuse's integration of
+/// `LangChain` writes the name of the tool as the role.
+pub(crate) fn name_results(turns: &mut [Turn<'_>]) {
+    let is_role = |role: &str| role.is_empty() || ROLES.contains(&role);
+    if turns.iter().all(|turn| is_role(&turn.role)) {
+        return;
+    }
+    let mut called: Vec<String> = Vec::new();
+    for turn in turns {
+        let result = match turn.parts.as_slice() {
+            [TurnPart::Text(Text::Token(raw))]
+                if !is_role(&turn.role) && called.iter().any(|name| *name == turn.role) =>
+            {
+                *raw
+            }
+            _ => {
+                called.extend(turn.parts.iter().filter_map(|part| match part {
+                    TurnPart::ToolCall { name, .. } => Some(name.clone().into_owned()),
+                    _ => None,
+                }));
+                continue;
+            }
+        };
+        let name = std::mem::replace(&mut turn.role, Cow::Borrowed("tool"));
+        turn.parts = smallvec![TurnPart::ToolResult { id: None, name: Some(name), result: Some(result) }];
+    }
 }
 
 /// Gives results without a call id the ids of the calls in the turn before them, in order, if their numbers agree.
