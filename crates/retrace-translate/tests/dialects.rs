@@ -727,3 +727,71 @@ fn the_sdk_of_anthropic_states_why_it_stopped() {
     let call = chat(1, 0).with("anthropic.message.stop_reason", "end_turn");
     assert_eq!(metadata(&span_of(&call))["finish_reasons"], value!(["end_turn"]));
 }
+
+#[test]
+fn a_function_traced_by_langsmith_stands_without_its_wrappers() {
+    let tool = span(2, 1, "tide")
+        .with("langsmith.span.kind", "tool")
+        .with("gen_ai.prompt", r#"{"args":[{"port":"Bergen"},{"toolCallId":"c","messages":[]}]}"#)
+        .with("gen_ai.completion", r#"{"outputs":"{\"high\":\"04:12\"}"}"#);
+    let call = span(3, 1, "ChatOpenAI").with("langsmith.span.kind", "llm").with(
+        "gen_ai.prompt",
+        r#"{"args":[{"model":"m","messages":[{"role":"user","content":"Tide?"}]},{"maxRetries":0}]}"#,
+    );
+    let chain =
+        span(1, 0, "trip").with("langsmith.span.kind", "chain").with("gen_ai.completion", r#"{"outputs":"At 04:12."}"#);
+    let (trace, spans) = run_of(&[tool, call, chain]);
+    let of = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    assert_eq!(json(of("tide").input.as_ref()), value!({"port": "Bergen"}));
+    assert_eq!(json(of("tide").output.as_ref()), value!({"high": "04:12"}));
+    assert_eq!(metadata(of("tide"))["tool_call_id"], "c");
+    assert_eq!(messages(of("ChatOpenAI")), value!([{"role": "user", "content": "Tide?"}]));
+    assert_eq!(trace.output.unwrap().as_str(), "\"At 04:12.\"");
+}
+
+#[test]
+fn several_results_in_one_message_of_the_vercel_sdk_are_several() {
+    let prompt = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"Tide?"}]},{"role":"assistant","content":[
+        {"type":"tool-call","toolCallId":"a","toolName":"tide","input":{"port":"Bergen"}}]},{"role":"tool","content":[
+        {"type":"tool-result","toolCallId":"a","toolName":"tide","output":{"type":"json","value":{"high":"04:12"}}},
+        {"type":"tool-result","toolCallId":"b","toolName":"wind","output":{"type":"error-text","value":"No wind."}}]}]}"#;
+    let call = span(1, 0, "openai.chat").with("langsmith.span.kind", "llm").with("gen_ai.prompt", prompt);
+    assert_eq!(
+        messages(&span_of(&call)).as_array().unwrap()[1..],
+        [
+            value!({"role": "assistant", "content": "", "tool_calls": [{"id": "a", "name": "tide", "arguments": {"port": "Bergen"}}]}),
+            value!({"role": "tool", "name": "tide", "content": "{\"high\":\"04:12\"}", "tool_call_id": "a"}),
+            value!({"role": "tool", "name": "wind", "content": "No wind.", "tool_call_id": "b"}),
+        ]
+    );
+}
+
+#[test]
+fn texts_under_the_role_of_tools_are_results_in_the_order_of_the_calls() {
+    let text = |content: &str| value!({"role": "tool", "parts": [{"type": "text", "content": content}]});
+    let call = |id: &str| value!({"type": "tool_call", "id": id, "name": "tide", "arguments": {}});
+    let history = value!([{"role": "assistant", "parts": [call("a"), call("b")]}, text("04:12"), text("05:20")]);
+    let call = chat(1, 0).with_value("gen_ai.input.messages", Value::Str(history.to_string().into()));
+    let messages = messages(&span_of(&call));
+    assert_eq!(messages[1], value!({"role": "tool", "content": "04:12", "tool_call_id": "a"}));
+    assert_eq!(messages[2], value!({"role": "tool", "content": "05:20", "tool_call_id": "b"}));
+}
+
+#[test]
+fn parts_of_strands_for_typescript_are_read() {
+    let mut call = chat(1, 0).with("gen_ai.system", "strands-agents");
+    let choice = r#"[{"type":"text","text":"I look."},{"type":"toolUse","name":"tide","toolUseId":"a","input":{"port":"Bergen"}}]"#;
+    let result = r#"[{"type":"toolResult","toolUseId":"z","status":"success","content":[{"text":"04:12"}]}]"#;
+    call.events.push(("gen_ai.tool.message".to_owned(), vec![("content".to_owned(), Value::from(result))]));
+    call.events.push((
+        "gen_ai.choice".to_owned(),
+        vec![("message".to_owned(), Value::from(choice)), ("finish_reason".to_owned(), Value::from("toolUse"))],
+    ));
+    let translated = span_of(&call);
+    assert_eq!(messages(&translated)[0], value!({"role": "tool", "content": "04:12", "tool_call_id": "z"}));
+    assert_eq!(translated.output.as_ref().unwrap().as_str(), "\"I look.\"");
+    assert_eq!(
+        metadata(&translated)["tool_calls"],
+        value!([{"id": "a", "name": "tide", "arguments": {"port": "Bergen"}}])
+    );
+}

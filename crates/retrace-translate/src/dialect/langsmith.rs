@@ -58,6 +58,12 @@ fn operation(kind: &str) -> Option<Class> {
     })
 }
 
+/// Returns the output of a function that returned no object, `{"outputs": …}`.
+pub(super) fn unwrapped(json: &str) -> Option<&RawValue> {
+    let members = JsonObject::read(json).filter(|members| members.len() == 1)?;
+    members.get(&["outputs"])
+}
+
 /// Returns true for a JSON text with messages that LangChain serialised. Such a text has more than its messages.
 pub(super) fn is_serialised(json: &str) -> bool {
     turns(json).is_some()

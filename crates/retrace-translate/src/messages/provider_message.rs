@@ -228,9 +228,9 @@ fn is_piece_of_call(raw: &RawValue) -> bool {
 struct RawCall<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId", alias = "ref")]
+    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId", alias = "toolCallId", alias = "ref")]
     call_id: Option<&'a RawValue>,
-    #[serde(borrow, alias = "tool_name")]
+    #[serde(borrow, alias = "tool_name", alias = "toolName")]
     name: Option<&'a RawValue>,
     #[serde(borrow, alias = "input", alias = "args")]
     arguments: Option<&'a RawValue>,
@@ -310,7 +310,7 @@ struct RawPart<'a> {
     tool_use: Option<&'a RawValue>,
     #[serde(borrow, rename = "toolResult", alias = "toolResponse")]
     tool_result: Option<&'a RawValue>,
-    #[serde(borrow, alias = "tool_call_id")]
+    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId")]
     tool_use_id: Option<&'a RawValue>,
     #[serde(borrow)]
     name: Option<&'a RawValue>,
@@ -329,8 +329,9 @@ pub(crate) fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
             TurnPart::Reasoning(text_of(part.thinking.or(part.text).or(part.content)?)?)
         }
         "refusal" => TurnPart::Refusal(text_of(part.refusal.or(part.text)?)?),
-        "tool_use" | "tool_call" | "function_call" => tool_call(raw)?,
-        "tool_result" => TurnPart::ToolResult {
+        "tool_use" | "toolUse" | "tool_call" | "tool-call" | "function_call" => tool_call(raw)?,
+        "tool-result" | "tool-error" => sdk_result(raw)?,
+        "tool_result" | "toolResult" => TurnPart::ToolResult {
             id: part.tool_use_id.and_then(label_of),
             name: part.name.and_then(label_of),
             result: part.content,
@@ -347,6 +348,18 @@ pub(crate) fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
         },
         "" => untyped(&part)?,
         _ => return None,
+    })
+}
+
+/// Reads a result in a message of the Vercel AI SDK. Its output is `{"type":"json","value":…}` or, in older versions, the value.
+fn sdk_result(raw: &RawValue) -> Option<TurnPart<'_>> {
+    let part = JsonObject::read(raw.get())?;
+    let output = part.get(&["output", "result", "error"]);
+    let typed = output.and_then(|raw| JsonObject::read(raw.get())).filter(|output| output.label(&["type"]).is_some());
+    Some(TurnPart::ToolResult {
+        id: part.label(&["toolCallId"]),
+        name: part.label(&["toolName"]),
+        result: typed.and_then(|output| output.get(&["value"])).or(output),
     })
 }
 

@@ -91,31 +91,29 @@ fn is_machinery(raw: &RawValue) -> bool {
         || members.get(&["cachePoint", "cache_point"]).is_some()
 }
 
-/// Reads a message under the name of a tool that was called before it as the result of that tool: Langfuse's integration of
-/// `LangChain` writes the name of the tool as the role.
+/// Reads messages that are results of tools but are recorded as texts: under the role of tools, as `OpenLIT` writes them, or under the
+/// name of a tool that was called before, as Langfuse's integration of `LangChain` does.
 pub(crate) fn name_results(turns: &mut [Turn<'_>]) {
-    let is_role = |role: &str| role.is_empty() || ROLES.contains(&role);
-    if turns.iter().all(|turn| is_role(&turn.role)) {
+    let is_tool = |role: &str| matches!(role, "tool" | "function");
+    let is_message = |role: &str| role.is_empty() || (ROLES.contains(&role) && !is_tool(role));
+    if turns.iter().all(|turn| is_message(&turn.role)) {
         return;
     }
     let mut called: Vec<String> = Vec::new();
     for turn in turns {
-        let result = match turn.parts.as_slice() {
-            [TurnPart::Text(Text::Token(raw))]
-                if !is_role(&turn.role) && called.iter().any(|name| *name == turn.role) =>
-            {
-                *raw
+        let is_called = || called.iter().any(|name| *name == turn.role);
+        match turn.parts.as_slice() {
+            [TurnPart::Text(Text::Token(raw))] if !is_message(&turn.role) && (is_tool(&turn.role) || is_called()) => {
+                let result = Some(*raw);
+                let role = std::mem::replace(&mut turn.role, Cow::Borrowed("tool"));
+                let name = turn.name.take().or_else(|| (!is_tool(&role)).then_some(role));
+                turn.parts = smallvec![TurnPart::ToolResult { id: None, name, result }];
             }
-            _ => {
-                called.extend(turn.parts.iter().filter_map(|part| match part {
-                    TurnPart::ToolCall { name, .. } => Some(name.clone().into_owned()),
-                    _ => None,
-                }));
-                continue;
-            }
-        };
-        let name = std::mem::replace(&mut turn.role, Cow::Borrowed("tool"));
-        turn.parts = smallvec![TurnPart::ToolResult { id: None, name: Some(name), result: Some(result) }];
+            parts => called.extend(parts.iter().filter_map(|part| match part {
+                TurnPart::ToolCall { name, .. } => Some(name.clone().into_owned()),
+                _ => None,
+            })),
+        }
     }
 }
 

@@ -194,7 +194,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         let dialect = dialect_of_rank(self.fields.get(field)?.rank)?;
         let inner = |value: &Value<'_>| {
             let raw = (dialect.unwrapped)(value.as_json_text()?)?;
-            is_strict(raw.get()).then(|| Json::from(raw.to_owned()))
+            is_strict(raw.get()).then(|| Json::from_serialize(&embedded(raw)))
         };
         if let Some(opened) = self.opened(field) {
             return Some(opened);
