@@ -696,7 +696,7 @@ fn a_message_under_the_name_of_a_tool_is_its_result() {
 fn answers_in_pieces_are_whole() {
     let request = r#"{"messages":[{"role":"user","content":[{"text":"What is it?"},{"media":{"url":"data:image/png;base64,aGk="}}]}]}"#;
     let response = r#"{"candidates":[{"index":0,"message":{"role":"model","content":[{"reasoning":"Let me "},{"reasoning":"see."},
-        {"text":"A sh"},{"text":"ip."},{"text":""}]},"finishReason":"stop"}]}"#;
+        {"text":"A sh"},{"text":"ip."},{"toolRequest":{"name":"f","input":{},"ref":"a"}},{"text":""}]},"finishReason":"stop"}]}"#;
     let call = span(1, 0, "googleai/gemini-2.5-flash")
         .with("genkit:type", "action")
         .with("genkit:metadata:subtype", "model")
@@ -794,4 +794,16 @@ fn parts_of_strands_for_typescript_are_read() {
         metadata(&translated)["tool_calls"],
         value!([{"id": "a", "name": "tide", "arguments": {"port": "Bergen"}}])
     );
+}
+
+#[test]
+fn the_user_of_a_request_is_no_message() {
+    for request in [
+        r#"{"model":"m","messages":[{"role":"user","content":"Tide?"}],"user":"user-1"}"#,
+        r#"{"model":"m","input":[{"role":"user","content":"Tide?"}],"user":"user-1"}"#,
+        r#"{"messages":[{"role":"user","content":"Tide?"}],"user":"user-1"}"#,
+    ] {
+        let translated = span_of(&chat(1, 0).with("gen_ai.prompt", request));
+        assert_eq!(messages(&translated), value!([{"role": "user", "content": "Tide?"}]), "{request}");
+    }
 }

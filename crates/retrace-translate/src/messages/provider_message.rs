@@ -61,6 +61,11 @@ struct RawMessage<'a> {
     /// Prompt under the name of the role.
     #[serde(borrow)]
     user: Option<&'a RawValue>,
+    /// Members of a request, where `user` is an id.
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
 }
 
 /// Reads a list of messages or a single one; returns `None` for anything else.
@@ -146,10 +151,11 @@ fn item<'a>(read: &RawMessage<'a>, role: &'static str) -> Option<Turn<'a>> {
 }
 
 fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option<Turn<'a>> {
+    let user = read.user.filter(|_| read.model.or(read.messages).is_none());
     // In OpenAI's Responses API `text` is a setting, an object.
     let text = read.text.filter(|raw| !is_object(raw));
     let content =
-        read.content.or(read.parts).or(read.tool_calls).or(text).or(read.refusal).or(read.function_call).or(read.user);
+        read.content.or(read.parts).or(read.tool_calls).or(text).or(read.refusal).or(read.function_call).or(user);
     // A LangChain message has a type instead of a role.
     let by_type = || envelope::langchain_role(&read.kind.and_then(label_of)?).map(Cow::Borrowed);
     let role = read.role.and_then(role_label);
@@ -176,7 +182,7 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     if let Some(reasoning) = read.reasoning_content.filter(|raw| !is_null(raw)) {
         parts.insert(0, text_of(reasoning).map_or(TurnPart::Other(reasoning), TurnPart::Reasoning));
     }
-    parts.extend(read.user.map(parts_of).unwrap_or_default());
+    parts.extend(user.map(parts_of).unwrap_or_default());
     if let Some(refusal) = read.refusal.filter(|raw| !is_null(raw)) {
         parts.push(text_of(refusal).map_or(TurnPart::Other(refusal), TurnPart::Refusal));
     }
@@ -398,8 +404,10 @@ fn untyped<'a>(part: &RawPart<'a>) -> Option<TurnPart<'a>> {
 
 /// Joins texts, and thoughts, that follow one another: a stream that was recorded piece by piece.
 fn without_cuts(parts: Parts<'_>) -> Parts<'_> {
+    let is_empty = |part: &TurnPart<'_>| matches!(part, TurnPart::Text(Text::Token(raw)) if raw.get() == "\"\"");
+    let has_content = parts.iter().any(|part| !is_empty(part));
     let mut whole = Parts::new();
-    for part in parts {
+    for part in parts.into_iter().filter(|part| !(has_content && is_empty(part))) {
         match (whole.last_mut(), part) {
             (Some(TurnPart::Text(text)), TurnPart::Text(next))
             | (Some(TurnPart::Reasoning(text)), TurnPart::Reasoning(next)) => {
