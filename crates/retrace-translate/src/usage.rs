@@ -131,8 +131,15 @@ pub(crate) fn reported(json: &str) -> Option<ProviderReport> {
 
 fn below(json: &str, depth: usize) -> Option<ProviderReport> {
     let members = JsonObject::read(json)?;
-    if let Some(usage) = members.object(&["usage", "usageMetadata", "usage_metadata"]) {
-        return of(&usage);
+    let usage = |members: &JsonObject<'_>| of(&members.object(&["usage", "usageMetadata", "usage_metadata"])?);
+    if members.object(&["usage", "usageMetadata", "usage_metadata"]).is_some() {
+        let reported = usage(&members)?;
+        // Genkit keeps the response of the provider, whose usage may have parts that its own leaves out.
+        let whole = members.object(&["raw", "custom"]).and_then(|raw| usage(&raw));
+        let counts = |report: &ProviderReport| (report.used.input, report.used.output);
+        return whole
+            .filter(|whole| reported.used.parts == Usage::default() && counts(whole) == counts(&reported))
+            .or(Some(reported));
     }
     if let Some(reported) = of(&members) {
         return Some(reported);

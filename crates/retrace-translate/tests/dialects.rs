@@ -571,3 +571,239 @@ fn without_content_no_dialect_carries_any() {
     let translated = format!("{:?}", record_with(options, &[call]).runs);
     assert!(!translated.contains(secret), "{translated}");
 }
+
+/// Messages that an instrumentation flattens may have lost what the request and the response beside them have.
+#[test]
+fn flattened_messages_give_way_to_a_whole_request_that_says_more() {
+    let path = |class: &str| value!(["langchain_core", "messages", class]);
+    let serialised =
+        |class: &str, kwargs: Json| value!({"lc": 1, "type": "constructor", "id": path(class), "kwargs": kwargs});
+    let calls = value!([{"name": "tide", "args": {"port": "Bergen"}, "id": "call_1", "type": "tool_call"}]);
+    let asked = value!({"messages": [[
+        serialised("SystemMessage", value!({"content": [{"type": "text", "text": "Be terse."}]})),
+        serialised("HumanMessage", value!({"content": "Tide?"})),
+        serialised("AIMessage", value!({"content": [
+            {"index": 0, "type": "text", "text": "I look."},
+            {"index": 1, "type": "tool_use", "id": "call_1", "name": "tide", "input": ""},
+            {"index": 1, "type": "input_json_delta", "input": "{\"port\":\"Bergen\"}"},
+        ], "tool_calls": calls})),
+        serialised("ToolMessage", value!({"content": "04:12", "tool_call_id": "call_1", "name": "tide"})),
+    ]]});
+    let answered = value!({"generations": [[{
+        "text": "At 04:12.",
+        "message": serialised("AIMessageChunk", value!({
+            "content": "At 04:12.", "tool_calls": calls, "additional_kwargs": {"stop_reason": "tool_use"},
+        })),
+    }]]});
+    let call = span(1, 0, "ChatModel")
+        .with("openinference.span.kind", "LLM")
+        .with("llm.model_name", "m")
+        .with("metadata", r#"{"ls_provider":"anthropic"}"#)
+        .with_value("input.value", Value::Str(asked.to_string().into()))
+        .with_value("output.value", Value::Str(answered.to_string().into()))
+        .with("llm.input_messages.0.message.role", "system")
+        .with("llm.input_messages.1.message.role", "user")
+        .with("llm.input_messages.1.message.content", "Tide?")
+        .with("llm.input_messages.2.message.role", "assistant")
+        .with("llm.input_messages.3.message.role", "tool")
+        .with("llm.input_messages.3.message.content", "04:12")
+        .with("llm.output_messages.0.message.role", "assistant")
+        .with("llm.output_messages.0.message.content", "At 04:12.")
+        .with("llm.output_messages.0.message.tool_calls.0.tool_call.function.name", "tide")
+        .with("llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments", r#"{"port":"Bergen"}"#);
+    let translated = span_of(&call);
+    assert_eq!(
+        messages(&translated),
+        value!([
+            {"role": "system", "content": "Be terse."},
+            {"role": "user", "content": "Tide?"},
+            {"role": "assistant", "content": "I look.", "tool_calls": [{"id": "call_1", "name": "tide", "arguments": {"port": "Bergen"}}]},
+            {"role": "tool", "name": "tide", "content": "04:12", "tool_call_id": "call_1"},
+        ])
+    );
+    let metadata = metadata(&translated);
+    assert_eq!(metadata["tool_calls"], value!([{"id": "call_1", "name": "tide", "arguments": {"port": "Bergen"}}]));
+    assert_eq!((&metadata["provider"], &metadata["finish_reasons"]), (&value!("anthropic"), &value!(["tool_use"])));
+    // Of two different values neither is lost.
+    let other = call.clone().with("llm.input_messages.1.message.content", "Another question.");
+    assert!(messages(&span_of(&other)).to_string().contains("Another question."));
+}
+
+#[test]
+fn instructions_and_images_of_a_whole_request_are_read() {
+    let request = r#"{"model":"m","system":"Be terse.","messages":[{"role":"user","content":[{"type":"text","text":"What is it?"},
+        {"type":"image","source":{"type":"base64","media_type":"image/png","data":"aGk="}}]}]}"#;
+    let call = span(1, 0, "Messages")
+        .with("openinference.span.kind", "LLM")
+        .with("llm.system", "anthropic")
+        .with("input.value", request)
+        .with("llm.input_messages.0.message.role", "user")
+        .with("llm.input_messages.0.message.contents.0.message_content.type", "text")
+        .with("llm.input_messages.0.message.contents.0.message_content.text", "What is it?")
+        .with("llm.input_messages.0.message.contents.1.message_content.type", "image")
+        .with("llm.input_messages.0.message.contents.1.message_content.image.media_type", "image/png");
+    assert_eq!(
+        messages(&span_of(&call)),
+        value!([
+            {"role": "system", "content": "Be terse."},
+            {"role": "user", "content": [{"type": "text", "text": "What is it?"}, {"type": "image", "mime_type": "image/png", "data": "aGk="}]},
+        ])
+    );
+}
+
+#[test]
+fn texts_of_the_responses_api_are_texts() {
+    let call = span(1, 0, "Responses")
+        .with("openinference.span.kind", "LLM")
+        .with("llm.system", "openai")
+        .with("llm.input_messages.0.message.role", "user")
+        .with("llm.input_messages.0.message.contents.0.message_content.type", "input_text")
+        .with("llm.input_messages.0.message.contents.0.message_content.text", "hi")
+        .with("llm.output_messages.0.message.role", "assistant")
+        .with("llm.output_messages.0.message.contents.0.message_content.type", "output_text")
+        .with("llm.output_messages.0.message.contents.0.message_content.text", "Hello.");
+    let translated = span_of(&call);
+    assert_eq!(messages(&translated), value!([{"role": "user", "content": "hi"}]));
+    assert_eq!(translated.output.unwrap().as_str(), "\"Hello.\"");
+    // A response has the setting `text` beside its items.
+    let response = r#"{"id":"resp_1","object":"response","output":[{"type":"message","role":"assistant",
+        "content":[{"type":"output_text","text":"Hello."}]}],"text":{"format":{"type":"text"}}}"#;
+    let call = chat(1, 0).with("langsmith.span.kind", "llm").with("gen_ai.completion", response);
+    assert_eq!(span_of(&call).output.unwrap().as_str(), "\"Hello.\"");
+}
+
+#[test]
+fn a_message_under_the_name_of_a_tool_is_its_result() {
+    let input = r#"{"messages":[{"role":"user","content":"Tide?"},{"role":"assistant","content":"","tool_calls":[
+        {"id":"c1","type":"function","function":{"name":"tide","arguments":"{}"}},
+        {"id":"c2","type":"function","function":{"name":"wind","arguments":"{}"}}]},
+        {"role":"tide","content":"04:12","additional_kwargs":{}},{"role":"wind","content":"north","additional_kwargs":{}},
+        {"role":"critic","content":"Short."}]}"#;
+    let call = span(1, 0, "ChatModel")
+        .with("langfuse.observation.type", "generation")
+        .with("langfuse.observation.model.name", "m")
+        .with("langfuse.observation.metadata.ls_provider", "openai")
+        .with("langfuse.observation.input", input);
+    let translated = span_of(&call);
+    let messages = messages(&translated);
+    assert_eq!(messages[2], value!({"role": "tool", "name": "tide", "content": "04:12", "tool_call_id": "c1"}));
+    assert_eq!(messages[3], value!({"role": "tool", "name": "wind", "content": "north", "tool_call_id": "c2"}));
+    assert_eq!(messages[4], value!({"role": "critic", "content": "Short."}));
+    assert_eq!(metadata(&translated)["provider"], "openai");
+}
+
+#[test]
+fn answers_in_pieces_are_whole() {
+    let request = r#"{"messages":[{"role":"user","content":[{"text":"What is it?"},{"media":{"url":"data:image/png;base64,aGk="}}]}]}"#;
+    let response = r#"{"candidates":[{"index":0,"message":{"role":"model","content":[{"reasoning":"Let me "},{"reasoning":"see."},
+        {"text":"A sh"},{"text":"ip."},{"toolRequest":{"name":"f","input":{},"ref":"a"}},{"text":""}]},"finishReason":"stop"}]}"#;
+    let call = span(1, 0, "googleai/gemini-2.5-flash")
+        .with("genkit:type", "action")
+        .with("genkit:metadata:subtype", "model")
+        .with("genkit:name", "googleai/gemini-2.5-flash")
+        .with("genkit:input", request)
+        .with("genkit:output", response);
+    let translated = span_of(&call);
+    let image = value!({"type": "image", "mime_type": "image/png", "data": "aGk="});
+    assert_eq!(messages(&translated)[0]["content"], value!([{"type": "text", "text": "What is it?"}, image]));
+    assert_eq!(translated.output.as_ref().unwrap().as_str(), "\"A ship.\"");
+    assert_eq!(metadata(&translated)["reasoning"], "Let me see.");
+}
+
+#[test]
+fn a_function_called_without_arguments_has_no_input() {
+    let flow = span(1, 0, "trip.workflow")
+        .with("traceloop.span.kind", "workflow")
+        .with("traceloop.entity.input", r#"{"args":[],"kwargs":{}}"#);
+    let call =
+        chat(2, 1).with("gen_ai.input.messages", r#"[{"role":"user","parts":[{"type":"text","content":"Tide?"}]}]"#);
+    let (trace, spans) = run_of(&[call, flow]);
+    assert!(spans.iter().find(|span| span.parent_id.is_none()).unwrap().input.is_none());
+    assert_eq!(trace.input.unwrap().as_str(), "\"Tide?\"");
+}
+
+#[test]
+fn the_sdk_of_anthropic_states_why_it_stopped() {
+    let call = chat(1, 0).with("anthropic.message.stop_reason", "end_turn");
+    assert_eq!(metadata(&span_of(&call))["finish_reasons"], value!(["end_turn"]));
+}
+
+#[test]
+fn a_function_traced_by_langsmith_stands_without_its_wrappers() {
+    let tool = span(2, 1, "tide")
+        .with("langsmith.span.kind", "tool")
+        .with("gen_ai.prompt", r#"{"args":[{"port":"Bergen"},{"toolCallId":"c","messages":[]}]}"#)
+        .with("gen_ai.completion", r#"{"outputs":"{\"high\":\"04:12\"}"}"#);
+    let call = span(3, 1, "ChatOpenAI").with("langsmith.span.kind", "llm").with(
+        "gen_ai.prompt",
+        r#"{"args":[{"model":"m","messages":[{"role":"user","content":"Tide?"}]},{"maxRetries":0}]}"#,
+    );
+    let chain =
+        span(1, 0, "trip").with("langsmith.span.kind", "chain").with("gen_ai.completion", r#"{"outputs":"At 04:12."}"#);
+    let (trace, spans) = run_of(&[tool, call, chain]);
+    let of = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    assert_eq!(json(of("tide").input.as_ref()), value!({"port": "Bergen"}));
+    assert_eq!(json(of("tide").output.as_ref()), value!({"high": "04:12"}));
+    assert_eq!(metadata(of("tide"))["tool_call_id"], "c");
+    assert_eq!(messages(of("ChatOpenAI")), value!([{"role": "user", "content": "Tide?"}]));
+    assert_eq!(trace.output.unwrap().as_str(), "\"At 04:12.\"");
+}
+
+#[test]
+fn several_results_in_one_message_of_the_vercel_sdk_are_several() {
+    let prompt = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"Tide?"}]},{"role":"assistant","content":[
+        {"type":"tool-call","toolCallId":"a","toolName":"tide","input":{"port":"Bergen"}}]},{"role":"tool","content":[
+        {"type":"tool-result","toolCallId":"a","toolName":"tide","output":{"type":"json","value":{"high":"04:12"}}},
+        {"type":"tool-result","toolCallId":"b","toolName":"wind","output":{"type":"error-text","value":"No wind."}}]}]}"#;
+    let call = span(1, 0, "openai.chat").with("langsmith.span.kind", "llm").with("gen_ai.prompt", prompt);
+    assert_eq!(
+        messages(&span_of(&call)).as_array().unwrap()[1..],
+        [
+            value!({"role": "assistant", "content": "", "tool_calls": [{"id": "a", "name": "tide", "arguments": {"port": "Bergen"}}]}),
+            value!({"role": "tool", "name": "tide", "content": "{\"high\":\"04:12\"}", "tool_call_id": "a"}),
+            value!({"role": "tool", "name": "wind", "content": "No wind.", "tool_call_id": "b"}),
+        ]
+    );
+}
+
+#[test]
+fn texts_under_the_role_of_tools_are_results_in_the_order_of_the_calls() {
+    let text = |content: &str| value!({"role": "tool", "parts": [{"type": "text", "content": content}]});
+    let call = |id: &str| value!({"type": "tool_call", "id": id, "name": "tide", "arguments": {}});
+    let history = value!([{"role": "assistant", "parts": [call("a"), call("b")]}, text("04:12"), text("05:20")]);
+    let call = chat(1, 0).with_value("gen_ai.input.messages", Value::Str(history.to_string().into()));
+    let messages = messages(&span_of(&call));
+    assert_eq!(messages[1], value!({"role": "tool", "content": "04:12", "tool_call_id": "a"}));
+    assert_eq!(messages[2], value!({"role": "tool", "content": "05:20", "tool_call_id": "b"}));
+}
+
+#[test]
+fn parts_of_strands_for_typescript_are_read() {
+    let mut call = chat(1, 0).with("gen_ai.system", "strands-agents");
+    let choice = r#"[{"type":"text","text":"I look."},{"type":"toolUse","name":"tide","toolUseId":"a","input":{"port":"Bergen"}}]"#;
+    let result = r#"[{"type":"toolResult","toolUseId":"z","status":"success","content":[{"text":"04:12"}]}]"#;
+    call.events.push(("gen_ai.tool.message".to_owned(), vec![("content".to_owned(), Value::from(result))]));
+    call.events.push((
+        "gen_ai.choice".to_owned(),
+        vec![("message".to_owned(), Value::from(choice)), ("finish_reason".to_owned(), Value::from("toolUse"))],
+    ));
+    let translated = span_of(&call);
+    assert_eq!(messages(&translated)[0], value!({"role": "tool", "content": "04:12", "tool_call_id": "z"}));
+    assert_eq!(translated.output.as_ref().unwrap().as_str(), "\"I look.\"");
+    assert_eq!(
+        metadata(&translated)["tool_calls"],
+        value!([{"id": "a", "name": "tide", "arguments": {"port": "Bergen"}}])
+    );
+}
+
+#[test]
+fn the_user_of_a_request_is_no_message() {
+    for request in [
+        r#"{"model":"m","messages":[{"role":"user","content":"Tide?"}],"user":"user-1"}"#,
+        r#"{"model":"m","input":[{"role":"user","content":"Tide?"}],"user":"user-1"}"#,
+        r#"{"messages":[{"role":"user","content":"Tide?"}],"user":"user-1"}"#,
+    ] {
+        let translated = span_of(&chat(1, 0).with("gen_ai.prompt", request));
+        assert_eq!(messages(&translated), value!([{"role": "user", "content": "Tide?"}]), "{request}");
+    }
+}

@@ -228,3 +228,20 @@ fn an_input_of_null_is_unknown() {
     let inputs = spans.iter().filter(|span| span.span_type != SpanType::LlmCall).map(|span| &span.input);
     assert!(inputs.clone().count() > 0 && inputs.clone().all(Option::is_none), "{spans:?}");
 }
+
+#[test]
+fn arguments_in_a_list_stand_without_it() {
+    let port = json!({"port": "Bergen"});
+    for (given, call_id) in [
+        (json!({"args": [port.to_string()]}), None),
+        (json!({"args": [port]}), None),
+        (json!({"args": [port, {"toolCallId": "c", "messages": []}]}), Some("c")),
+    ] {
+        let tool = tool_with(&[("input.value", given.clone())]);
+        assert_eq!(of(tool.input.as_ref()), port, "{given}");
+        assert_eq!(metadata(&tool)["tool_call_id"].as_str(), call_id, "{given}");
+    }
+    for own in [json!({"args": ["a", "b"]}), json!({"args": ["plain"]}), json!({"args": [port, {"loud": true}]})] {
+        assert_eq!(of(tool_with(&[("input.value", own.clone())]).input.as_ref()), own);
+    }
+}

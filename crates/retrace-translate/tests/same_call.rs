@@ -200,3 +200,23 @@ fn a_server_that_ends_after_its_client_records_the_same_call() {
     let [server, client, root] = served(llm_request());
     check(&[client, server.during(3, 12), root], 150, "in whatever order they end");
 }
+
+#[test]
+fn a_step_around_a_call_repeats_its_usage() {
+    let step = |n| span(n, 1, "step").with("gen_ai.operation.name", "agent_step").usage(10, 1);
+    let spans = [answered(3, 2, "r").during(2, 3), step(2).during(1, 4), step(4).during(5, 6), root()];
+    check(&spans, 22, "one step around a call, and one without");
+}
+
+#[test]
+fn two_libraries_side_by_side_record_one_call() {
+    let framework =
+        |n: u64, from: u64, to: u64| TestSpan { scope: "framework", ..chat(n, 1).usage(10, 1).during(from, to) };
+    let sdk = |n: u64, from: u64, to: u64| TestSpan { scope: "sdk", ..answered(n, 1, "r").during(from, to) };
+    check(&[sdk(3, 2, 3), framework(2, 1, 4), root()], 11, "one within the time of the other");
+    check(&[sdk(3, 2, 5), framework(2, 1, 4), root()], 22, "they only overlap");
+    check(&[sdk(3, 2, 3), framework(2, 1, 4), framework(4, 1, 5), root()], 22, "two calls, one of them recorded twice");
+    let other = TestSpan { scope: "sdk", ..framework(2, 1, 4) };
+    check(&[sdk(3, 2, 3), other, root()], 22, "one library");
+    check(&[sdk(3, 2, 3), framework(2, 1, 4).usage(10, 2), root()], 23, "other counts");
+}

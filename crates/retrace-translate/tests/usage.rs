@@ -417,3 +417,23 @@ fn what_a_recording_answers_is_not_spent_again() {
     let (trace, _) = run_of(&[priced(chat(1, 0))]);
     assert_eq!(json(trace.metadata.as_ref()).get("replayed"), None);
 }
+
+#[test]
+fn parts_that_only_the_response_of_the_provider_has_are_read() {
+    let response = |input: u32| {
+        format!(
+            r#"{{"message":{{"role":"model","content":[{{"text":"Yes."}}]}},"usage":{{"inputTokens":110,"outputTokens":21}},"raw":{{"id":"c",
+            "usage":{{"prompt_tokens":{input},"completion_tokens":21,"prompt_tokens_details":{{"cached_tokens":64}}}}}}}}"#
+        )
+    };
+    let parts = |input: u32| {
+        let call = span(1, 0, "openai/gpt-4o-mini")
+            .with("genkit:type", "action")
+            .with("genkit:metadata:subtype", "model")
+            .with_value("genkit:output", Value::Str(response(input).into()));
+        let translated = span_of(&call);
+        assert_eq!((translated.input_tokens, translated.output_tokens), (Some(110), Some(21)));
+        metadata(&translated)["usage"]["cache_read_tokens"].as_u64()
+    };
+    assert_eq!((parts(110), parts(90)), (Some(64), None));
+}

@@ -18,6 +18,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("langfuse.observation.model.parameters", Field::Parameters),
         ("langfuse.observation.usage_details", Field::UsageByKind),
         ("langfuse.observation.cost_details", Field::CostByKind),
+        ("langfuse.observation.metadata.ls_provider", Field::Provider),
         ("langfuse.observation.level", Field::Level),
         ("langfuse.observation.status_message", Field::StatusMessage),
         ("langfuse.trace.name", Field::TraceName),

@@ -14,6 +14,7 @@ use crate::json::label_of;
 use crate::json::{JsonObject, elements};
 use crate::messages::Turn;
 use crate::messages::lists;
+use crate::messages::provider_body::langchain_finish_reason;
 use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -57,6 +58,12 @@ fn operation(kind: &str) -> Option<Class> {
     })
 }
 
+/// Returns the output of a function that returned no object, `{"outputs": …}`.
+pub(super) fn unwrapped(json: &str) -> Option<&RawValue> {
+    let members = JsonObject::read(json).filter(|members| members.len() == 1)?;
+    members.get(&["outputs"])
+}
+
 /// Returns true for a JSON text with messages that LangChain serialised. Such a text has more than its messages.
 pub(super) fn is_serialised(json: &str) -> bool {
     turns(json).is_some()
@@ -90,7 +97,6 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
         Some(inner) => message(inner)?,
         None => provider_message::message_of(raw, "assistant")?,
     };
-    let reason = members.object(&["generation_info"]).and_then(|info| info.label(&["finish_reason", "stop_reason"]));
-    turn.finish_reason = turn.finish_reason.or(reason);
+    turn.finish_reason = turn.finish_reason.or_else(|| langchain_finish_reason(&members));
     Some(turn)
 }

@@ -16,6 +16,7 @@ mod key_filter;
 mod langfuse;
 mod langsmith;
 mod livekit;
+mod mastra;
 mod mlflow;
 mod openinference;
 mod openlit;
@@ -173,6 +174,7 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &braintrust::DIALECT,
     &vllm::DIALECT,
     &dify::DIALECT,
+    &mastra::DIALECT,
     &otel_beside::SPELLED,
     &plain::DIALECT,
 ];

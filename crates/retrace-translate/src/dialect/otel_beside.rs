@@ -44,6 +44,8 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.response.text", Field::OutputMessages),
         ("gen_ai.tool.input", Field::ToolArguments),
         ("gen_ai.tool.output", Field::ToolResult),
+        // Tracing of Anthropic's own SDK, beside the conventions.
+        ("anthropic.message.stop_reason", Field::FinishReasons),
     ],
     turns: otel_legacy::turns,
     ..Dialect::EMPTY

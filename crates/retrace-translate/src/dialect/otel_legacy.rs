@@ -28,6 +28,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     events: &["gen_ai.content.prompt", "gen_ai.content.completion"],
     turns,
     wraps: langsmith::is_serialised,
+    unwrapped: langsmith::unwrapped,
     ..Dialect::EMPTY
 };
 

@@ -111,7 +111,7 @@ fn operation(id: &str) -> Option<Class> {
 }
 
 /// Reads a prompt, its messages, texts to embed, or the parts of a response.
-fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
+pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     if let Some(members) = JsonObject::read(json) {
         return prompt(&members).or_else(|| Some(vec![answer(&members)?]));
     }

@@ -229,6 +229,9 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a
         is_call = members.get(&["params"]).is_none();
         members = inner;
     }
+    if let Some(given) = arguments_of_call(&members) {
+        return Some(given);
+    }
     let called = members.label(&["tool_name", "toolName", "name"]);
     is_call |= members.label(&["type"]).is_some_and(|kind| matches!(&*kind, "tool_call" | "tool_use"));
     is_call |= members.get(&["tool_name", "toolName"]).is_some();
@@ -244,6 +247,26 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a
     let is_whole = rest.into_iter().all(|(_, raw)| is_nothing(raw)) && called.as_deref() == Some(tool);
     let call_id = members.label(&["toolUseId", "tool_call_id", "id"]);
     Some(Envelope { content: EnvelopeContent::Raw(inner), call_id, is_error: false, is_whole })
+}
+
+/// Opens the arguments of a function that was called with one object, `{"args":[{…}]}`, or with one object and the options of the
+/// call, as the tools of the Vercel AI SDK are.
+fn arguments_of_call<'a>(members: &JsonObject<'a>) -> Option<Envelope<'a>> {
+    let given = members.list(&["args"]).filter(|_| members.len() == 1)?;
+    let (inner, options) = match given.as_slice() {
+        [inner] => (*inner, None),
+        [inner, options] => (*inner, Some(JsonObject::read(options.get())?)),
+        _ => return None,
+    };
+    let call_id = options.as_ref().and_then(|options| options.label(&["toolCallId"]));
+    let is_object = JsonObject::read(&decode(inner)).is_some() || inner.get().starts_with('{');
+    let is_known = options.is_none() || call_id.is_some();
+    (is_object && is_known).then(|| Envelope {
+        content: EnvelopeContent::Raw(inner),
+        call_id,
+        is_error: false,
+        is_whole: options.is_none(),
+    })
 }
 
 /// Opens a message serialized by `LangChain`: `{"type":…,"data":{…}}` or a constructor with `kwargs`. Returns its content and

@@ -23,7 +23,9 @@ use smallvec::SmallVec;
 pub(crate) use self::answer::{Answer, answer};
 use self::lists::is_unknown;
 pub use self::media::INLINE_MEDIA_CHARS;
-pub(crate) use self::seen_tools::{Position, SeenKind, SeenTool, tie_results, tools_in, tools_in_history};
+pub(crate) use self::seen_tools::{
+    Position, SeenKind, SeenTool, name_results, tie_results, tools_in, tools_in_history,
+};
 use crate::json::{label_of, text_of};
 
 /// One message as a dialect read it.
@@ -114,9 +116,11 @@ pub(crate) enum Source<'a> {
     Unknown,
 }
 
+/// Roles of messages.
+const ROLES: [&str; 9] = ["user", "assistant", "system", "developer", "tool", "function", "model", "ai", "human"];
+
 /// Returns the role of a message. Roles are read in any case, and after the name of an enumeration.
 pub(crate) fn role_label(raw: &RawValue) -> Option<Cow<'_, str>> {
-    const ROLES: [&str; 9] = ["user", "assistant", "system", "developer", "tool", "function", "model", "ai", "human"];
     let role = match raw.get() {
         "\"user\"" => return Some(Cow::Borrowed("user")),
         "\"assistant\"" => return Some(Cow::Borrowed("assistant")),
@@ -288,7 +292,11 @@ fn result_text(raw: &RawValue) -> Text<'_> {
 }
 
 fn media_of<'a>(modality: Option<Cow<'a, str>>, mime_type: Option<Cow<'a, str>>, source: Source<'a>) -> Media<'a> {
-    let kind = modality.unwrap_or_else(|| media::kind_of(mime_type.as_deref()));
+    let of_data = || match &source {
+        Source::Uri(uri) => uri.strip_prefix("data:")?.split([';', ',']).next(),
+        _ => None,
+    };
+    let kind = modality.unwrap_or_else(|| media::kind_of(mime_type.as_deref().or_else(of_data)));
     media::reference(kind, mime_type, source)
 }
 
@@ -322,6 +330,101 @@ fn plain_text(turn: &Turn<'_>) -> String {
         })
         .collect();
     texts.join("\n")
+}
+
+/// Returns true if one reading of messages says all that another says, and more.
+pub(crate) fn says_more(one: &[Turn<'_>], other: &[Turn<'_>]) -> bool {
+    let has_role = |role: &Cow<'_, str>| one.iter().any(|turn| role_of(turn.role.clone()) == role_of(role.clone()));
+    if !other.iter().all(|turn| has_role(&turn.role)) {
+        return false;
+    }
+    let (one, other) = (measure(one), measure(other));
+    let is_less = one.iter().zip(&other).any(|(one, other)| one < other);
+    !is_less && one != other
+}
+
+/// Returns true if all that messages say is in a JSON text, in whatever form.
+pub(crate) fn is_repeated(turns: &[Turn<'_>], whole: &str) -> bool {
+    let Ok(whole) = serde_json::from_str::<serde_json::Value>(whole) else { return false };
+    let mut all = Vec::new();
+    leaves(whole, STRINGS, &mut all);
+    let all = all.join("\n");
+    let mut said = Vec::new();
+    for turn in turns {
+        said.extend(turn.name.iter().chain(&turn.finish_reason).map(|label| label.clone().into_owned()));
+        for part in &turn.parts {
+            let mut value = |raw: &RawValue| {
+                leaves(serde_json::from_str(raw.get()).unwrap_or_default(), STRINGS, &mut said);
+            };
+            match part {
+                TurnPart::Empty => {}
+                TurnPart::Text(text) | TurnPart::Reasoning(text) | TurnPart::Refusal(text) => {
+                    leaves(serde_json::Value::String(text.decoded().into_owned()), STRINGS, &mut said);
+                }
+                TurnPart::ToolCall { id, name, arguments } => {
+                    arguments.iter().copied().for_each(&mut value);
+                    said.extend(id.iter().chain([name]).map(|label| label.clone().into_owned()));
+                }
+                TurnPart::ToolResult { id, name, result } => {
+                    result.iter().copied().for_each(&mut value);
+                    said.extend(id.iter().chain(name).map(|label| label.clone().into_owned()));
+                }
+                TurnPart::Media { source, .. } => match source {
+                    Source::Uri(at) | Source::File(at) | Source::Base64(at) => said.push(at.clone().into_owned()),
+                    Source::Unknown => {}
+                },
+                TurnPart::Other(raw) => value(raw),
+            }
+        }
+    }
+    said.iter().all(|text| all.contains(text.as_str()))
+}
+
+/// Collects the texts and numbers in a value, also those in JSON that is quoted.
+fn leaves(value: serde_json::Value, quotes: usize, out: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => {
+            let inner = Some(&text).filter(|text| quotes > 0 && text.trim_start().starts_with(['{', '[', '"']));
+            match inner.and_then(|text| serde_json::from_str(text).ok()) {
+                Some(inner) => leaves(inner, quotes - 1, out),
+                None => out.push(text),
+            }
+        }
+        serde_json::Value::Array(list) => list.into_iter().for_each(|value| leaves(value, quotes, out)),
+        serde_json::Value::Object(members) => members.into_iter().for_each(|(name, value)| {
+            // A name of OpenInference that says nothing.
+            if name != "message_content" {
+                out.push(name);
+            }
+            leaves(value, quotes, out);
+        }),
+        serde_json::Value::Null => {}
+        other => out.push(other.to_string()),
+    }
+}
+
+/// Counts what messages say: messages, characters of text, thoughts, calls and results, their ids, media.
+fn measure(turns: &[Turn<'_>]) -> [usize; 6] {
+    let mut said = [0; 6];
+    let [messages, characters, thoughts, tools, ids, media] = &mut said;
+    for turn in turns {
+        // The results of several tools may stand in one message or in several.
+        let is_result = |part: &TurnPart<'_>| matches!(part, TurnPart::ToolResult { .. });
+        *messages += usize::from(!turn.parts.iter().any(is_result));
+        for part in &turn.parts {
+            match part {
+                TurnPart::Text(text) | TurnPart::Refusal(text) => *characters += text.decoded().len(),
+                TurnPart::Reasoning(text) => *thoughts += text.decoded().len(),
+                TurnPart::ToolCall { id, .. } | TurnPart::ToolResult { id, .. } => {
+                    *tools += 1;
+                    *ids += usize::from(id.is_some());
+                }
+                TurnPart::Media { .. } => *media += 1,
+                TurnPart::Empty | TurnPart::Other(_) => {}
+            }
+        }
+    }
+    said
 }
 
 /// Returns true if the turns hold parts of unknown kinds.

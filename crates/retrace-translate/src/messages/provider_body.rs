@@ -47,6 +47,12 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
     if json.trim_start().starts_with('[') {
         return texts(parse::from_str(json)?).or_else(|| messages(json));
     }
+    // The arguments of the function that sends the request: the request, and options.
+    if let Some(given) =
+        JsonObject::read(json).filter(|members| members.len() == 1).and_then(|members| members.list(&["args"]))
+    {
+        return request(given.first().filter(|first| first.get().starts_with('{'))?.get());
+    }
     let request: Request<'_> = object(json)?;
     let messages_value = request.messages.or(request.contents).or(request.input).or(request.prompt)?;
     let mut turns = Vec::new();
@@ -227,10 +233,22 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
 fn generation(raw: &RawValue) -> Option<Turn<'_>> {
     let mut turn = message(raw)?;
     if turn.finish_reason.is_none() {
-        let info = JsonObject::read(raw.get()).and_then(|members| members.object(&["generation_info"]));
-        turn.finish_reason = info.and_then(|info| info.label(&["finish_reason", "stop_reason"]));
+        turn.finish_reason = JsonObject::read(raw.get()).and_then(|members| langchain_finish_reason(&members));
     }
     Some(turn)
+}
+
+/// Returns the finish reason of a `LangChain` generation: beside its message, or in what the provider stated about the message.
+pub(crate) fn langchain_finish_reason<'a>(generation: &JsonObject<'a>) -> Option<Cow<'a, str>> {
+    let reason = |info: JsonObject<'a>| info.label(&["finish_reason", "stop_reason", "finishReason"]);
+    let beside = || reason(generation.object(&["generation_info", "generationInfo"])?);
+    let within = || {
+        let message = generation.object(&["message"])?;
+        let message = message.object(&["kwargs", "data"]).unwrap_or(message);
+        let stated = |name| reason(message.object(&[name])?);
+        stated("response_metadata").or_else(|| stated("additional_kwargs"))
+    };
+    beside().or_else(within)
 }
 
 fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {

@@ -61,6 +61,11 @@ struct RawMessage<'a> {
     /// Prompt under the name of the role.
     #[serde(borrow)]
     user: Option<&'a RawValue>,
+    /// Members of a request, where `user` is an id.
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
 }
 
 /// Reads a list of messages or a single one; returns `None` for anything else.
@@ -146,14 +151,11 @@ fn item<'a>(read: &RawMessage<'a>, role: &'static str) -> Option<Turn<'a>> {
 }
 
 fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option<Turn<'a>> {
-    let content = read
-        .content
-        .or(read.parts)
-        .or(read.tool_calls)
-        .or(read.text)
-        .or(read.refusal)
-        .or(read.function_call)
-        .or(read.user);
+    let user = read.user.filter(|_| read.model.or(read.messages).is_none());
+    // In OpenAI's Responses API `text` is a setting, an object.
+    let text = read.text.filter(|raw| !is_object(raw));
+    let content =
+        read.content.or(read.parts).or(read.tool_calls).or(text).or(read.refusal).or(read.function_call).or(user);
     // A LangChain message has a type instead of a role.
     let by_type = || envelope::langchain_role(&read.kind.and_then(label_of)?).map(Cow::Borrowed);
     let role = read.role.and_then(role_label);
@@ -163,8 +165,12 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     let role = role.or_else(by_type);
     let mut turn = Turn { role: role.unwrap_or(Cow::Borrowed(default_role)), ..Turn::default() };
     turn.name = read.name.and_then(label_of);
-    let content = read.content.or(read.parts).or(read.text).filter(|raw| !is_null(raw));
+    let content = read.content.or(read.parts).or(text).filter(|raw| !is_null(raw));
     let mut parts = content.map(parts_of).unwrap_or_default();
+    // Gemini and Genkit, which call the assistant so, answer in pieces.
+    if &*turn.role == "model" {
+        parts = without_cuts(parts);
+    }
     let answers = matches!(&*turn.role, "tool" | "function");
     if let Some(id) = read.tool_call_id.and_then(label_of).or_else(|| read.id.filter(|_| answers).and_then(label_of)) {
         // The result of a tool is kept unchanged.
@@ -176,7 +182,7 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     if let Some(reasoning) = read.reasoning_content.filter(|raw| !is_null(raw)) {
         parts.insert(0, text_of(reasoning).map_or(TurnPart::Other(reasoning), TurnPart::Reasoning));
     }
-    parts.extend(read.user.map(parts_of).unwrap_or_default());
+    parts.extend(user.map(parts_of).unwrap_or_default());
     if let Some(refusal) = read.refusal.filter(|raw| !is_null(raw)) {
         parts.push(text_of(refusal).map_or(TurnPart::Other(refusal), TurnPart::Refusal));
     }
@@ -186,11 +192,15 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     match read.tool_calls.filter(|raw| !is_null(raw)) {
         None => {}
         Some(calls) => match parse::from_str::<Vec<&RawValue>>(calls.get()) {
-            // Calls may be among the parts of the content as well.
+            // Calls may be among the parts of the content as well, their arguments cut into pieces by a stream.
             Some(calls) => {
+                let is_piece = |part: &TurnPart<'_>| matches!(part, TurnPart::Other(raw) if is_piece_of_call(raw));
+                parts.retain(|part| !is_piece(part));
                 for call in calls.into_iter().map(|call| tool_call(call).unwrap_or(TurnPart::Other(call))) {
-                    if !parts.iter().any(|part| is_same_call(part, &call)) {
-                        parts.push(call);
+                    match parts.iter_mut().find(|part| is_same_call(part, &call)) {
+                        Some(part) if has_no_arguments(part) => *part = call,
+                        Some(_) => {}
+                        None => parts.push(call),
                     }
                 }
             }
@@ -209,14 +219,24 @@ fn is_same_call(one: &TurnPart<'_>, other: &TurnPart<'_>) -> bool {
     id(one).is_some_and(|one| id(other) == Some(one))
 }
 
+fn has_no_arguments(part: &TurnPart<'_>) -> bool {
+    matches!(part, TurnPart::ToolCall { arguments, .. } if arguments.is_none_or(|raw| matches!(raw.get(), "\"\"" | "{}")))
+}
+
+/// Returns true for a piece of the arguments of a call, as `LangChain` keeps it of Anthropic's streams.
+fn is_piece_of_call(raw: &RawValue) -> bool {
+    raw.get().contains("input_json_delta")
+        && JsonObject::read(raw.get()).and_then(|part| part.label(&["type"])).as_deref() == Some("input_json_delta")
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RawCall<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId", alias = "ref")]
+    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId", alias = "toolCallId", alias = "ref")]
     call_id: Option<&'a RawValue>,
-    #[serde(borrow, alias = "tool_name")]
+    #[serde(borrow, alias = "tool_name", alias = "toolName")]
     name: Option<&'a RawValue>,
     #[serde(borrow, alias = "input", alias = "args")]
     arguments: Option<&'a RawValue>,
@@ -296,7 +316,7 @@ struct RawPart<'a> {
     tool_use: Option<&'a RawValue>,
     #[serde(borrow, rename = "toolResult", alias = "toolResponse")]
     tool_result: Option<&'a RawValue>,
-    #[serde(borrow, alias = "tool_call_id")]
+    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId")]
     tool_use_id: Option<&'a RawValue>,
     #[serde(borrow)]
     name: Option<&'a RawValue>,
@@ -315,8 +335,9 @@ pub(crate) fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
             TurnPart::Reasoning(text_of(part.thinking.or(part.text).or(part.content)?)?)
         }
         "refusal" => TurnPart::Refusal(text_of(part.refusal.or(part.text)?)?),
-        "tool_use" | "tool_call" | "function_call" => tool_call(raw)?,
-        "tool_result" => TurnPart::ToolResult {
+        "tool_use" | "toolUse" | "tool_call" | "tool-call" | "function_call" => tool_call(raw)?,
+        "tool-result" | "tool-error" => sdk_result(raw)?,
+        "tool_result" | "toolResult" => TurnPart::ToolResult {
             id: part.tool_use_id.and_then(label_of),
             name: part.name.and_then(label_of),
             result: part.content,
@@ -333,6 +354,18 @@ pub(crate) fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
         },
         "" => untyped(&part)?,
         _ => return None,
+    })
+}
+
+/// Reads a result in a message of the Vercel AI SDK. Its output is `{"type":"json","value":…}` or, in older versions, the value.
+fn sdk_result(raw: &RawValue) -> Option<TurnPart<'_>> {
+    let part = JsonObject::read(raw.get())?;
+    let output = part.get(&["output", "result", "error"]);
+    let typed = output.and_then(|raw| JsonObject::read(raw.get())).filter(|output| output.label(&["type"]).is_some());
+    Some(TurnPart::ToolResult {
+        id: part.label(&["toolCallId"]),
+        name: part.label(&["toolName"]),
+        result: typed.and_then(|output| output.get(&["value"])).or(output),
     })
 }
 
@@ -363,7 +396,27 @@ fn untyped<'a>(part: &RawPart<'a>) -> Option<TurnPart<'a>> {
         let (mime_type, source) = located(source)?;
         return Some(TurnPart::Media { modality: None, mime_type, source });
     }
+    if let Some(thought) = part.thinking.filter(|_| part.text.is_none()) {
+        return Some(TurnPart::Reasoning(text_of(thought)?));
+    }
     Some(TurnPart::Text(text_of(part.text?)?))
+}
+
+/// Joins texts, and thoughts, that follow one another: a stream that was recorded piece by piece.
+fn without_cuts(parts: Parts<'_>) -> Parts<'_> {
+    let is_empty = |part: &TurnPart<'_>| matches!(part, TurnPart::Text(Text::Token(raw)) if raw.get() == "\"\"");
+    let has_content = parts.iter().any(|part| !is_empty(part));
+    let mut whole = Parts::new();
+    for part in parts.into_iter().filter(|part| !(has_content && is_empty(part))) {
+        match (whole.last_mut(), part) {
+            (Some(TurnPart::Text(text)), TurnPart::Text(next))
+            | (Some(TurnPart::Reasoning(text)), TurnPart::Reasoning(next)) => {
+                *text = Text::Plain(Cow::Owned(text.decoded().into_owned() + &next.decoded()));
+            }
+            (_, part) => whole.push(part),
+        }
+    }
+    whole
 }
 
 fn medium<'a>(modality: &'static str, (mime_type, source): (Option<Cow<'a, str>>, Source<'a>)) -> TurnPart<'a> {

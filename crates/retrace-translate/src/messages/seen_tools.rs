@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{Turn, TurnPart};
+use retrace_protocol::message::Text;
+use smallvec::smallvec;
+
+use super::{ROLES, Turn, TurnPart};
 use crate::json::JsonObject;
 use crate::messages::lists::is_unknown;
 
@@ -86,6 +89,32 @@ fn is_machinery(raw: &RawValue) -> bool {
     let kind = members.label(&["type"]);
     kind.is_some_and(|kind| ENDINGS.iter().any(|ending| kind.ends_with(ending)))
         || members.get(&["cachePoint", "cache_point"]).is_some()
+}
+
+/// Reads messages that are results of tools but are recorded as texts: under the role of tools, as `OpenLIT` writes them, or under the
+/// name of a tool that was called before, as Langfuse's integration of `LangChain` does.
+pub(crate) fn name_results(turns: &mut [Turn<'_>]) {
+    let is_tool = |role: &str| matches!(role, "tool" | "function");
+    let is_message = |role: &str| role.is_empty() || (ROLES.contains(&role) && !is_tool(role));
+    if turns.iter().all(|turn| is_message(&turn.role)) {
+        return;
+    }
+    let mut called: Vec<String> = Vec::new();
+    for turn in turns {
+        let is_called = || called.iter().any(|name| *name == turn.role);
+        match turn.parts.as_slice() {
+            [TurnPart::Text(Text::Token(raw))] if !is_message(&turn.role) && (is_tool(&turn.role) || is_called()) => {
+                let result = Some(*raw);
+                let role = std::mem::replace(&mut turn.role, Cow::Borrowed("tool"));
+                let name = turn.name.take().or_else(|| (!is_tool(&role)).then_some(role));
+                turn.parts = smallvec![TurnPart::ToolResult { id: None, name, result }];
+            }
+            parts => called.extend(parts.iter().filter_map(|part| match part {
+                TurnPart::ToolCall { name, .. } => Some(name.clone().into_owned()),
+                _ => None,
+            })),
+        }
+    }
 }
 
 /// Gives results without a call id the ids of the calls in the turn before them, in order, if their numbers agree.

@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
 use retrace_protocol::{Json, Span, SpanType};
 use serde_json::Value as JsonValue;
 
@@ -30,6 +33,8 @@ pub(crate) struct Node {
     pub response_id: Option<String>,
     /// Id under which a server handled the request.
     pub request_id: Option<String>,
+    /// Hash of the name of its instrumentation scope.
+    pub scope: u64,
     /// The span is of kind SERVER.
     pub is_server: bool,
     /// A recording has answered what it records.
@@ -104,6 +109,7 @@ impl Node {
             user: reader.user(),
             response_id: if builder.is_some() { None } else { reader.response_id() },
             request_id: reader.request_id(),
+            scope: FixedState::default().hash_one(span.scope().name),
             is_server: span.kind() == Kind::Server,
             is_replayed: builder.as_ref().is_some_and(|builder| builder.metadata.replayed == Some(true)),
             operation: reader.operation(),

@@ -1,11 +1,13 @@
 //! Decides whether two spans with usage record the same model call.
 //!
-//! Three kinds of evidence exist:
+//! Four kinds of evidence exist:
 //!
 //! * **Nesting.** A model call around a model call of the same operation, with no agent or tool between the two, is one call.
 //! * **The provider's id of the answer.** Two model calls with the same response id are one call when one stands above the other
 //!   with no tool in between, or when they overlap in time ([`overlap`]). Calls one after the other are several calls: fixtures and
 //!   caching gateways give one id to many answers.
+//! * **Two libraries side by side.** A model call without a response id, and one with it from another instrumentation scope, below
+//!   the same parent, the second within the time of the first, are one call if their counts are equal ([`CallIdentity::repeats`]).
 //! * **The server's own record.** A span of kind SERVER below the model call of its client repeats it ([`CallIdentity::serves`]).
 
 /// Start and end of a span, in nanoseconds since 1970 UTC.
@@ -65,15 +67,26 @@ impl CallIdentity<'_> {
         if shares(&self.ids, &client.ids, |one, other| one == other) {
             return true;
         }
+        is_direct && self.agrees(client) && self.tokens.iter().any(Option::is_some)
+    }
+
+    /// Returns true if this span and `other`, which is recorded by another library, have both counts alike and neither operation
+    /// nor model contradicts.
+    pub(crate) fn repeats(&self, other: &CallIdentity<'_>) -> bool {
+        self.tokens.iter().all(Option::is_some) && self.agrees(other)
+    }
+
+    /// Returns true if the tokens are equal and neither operations nor models contradict each other.
+    fn agrees(&self, other: &CallIdentity<'_>) -> bool {
         let is_known = |models: &[Option<&str>; 2]| models.iter().any(Option::is_some);
         let models = !is_known(&self.models)
-            || !is_known(&client.models)
-            || shares(&self.models, &client.models, str::eq_ignore_ascii_case);
-        let operations = match (&self.operation, &client.operation) {
+            || !is_known(&other.models)
+            || shares(&self.models, &other.models, str::eq_ignore_ascii_case);
+        let operations = match (&self.operation, &other.operation) {
             (Some(own), Some(other)) => own == other,
             _ => true,
         };
-        is_direct && operations && models && self.tokens == client.tokens && self.tokens.iter().any(Option::is_some)
+        operations && models && self.tokens == other.tokens
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree) -> Vec<bool> {
         for above in tree.above(at) {
             let Some(outer) = nodes.get(above) else { break };
             match outer.class {
-                None => {}
+                // A step of an agent, or any other span around a call, repeats the usage of the call.
+                None => set(&mut counts, above, false),
                 Some(Class::Model) if same_call && reports(outer) && outer.operation == node.operation => {
                     outer_call = outer_call.or((!echoes(above)).then_some(above));
                 }
@@ -68,6 +69,7 @@ pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree) -> Vec<bool> {
         }
     }
     count_answers_once(nodes, tree, &mut counts);
+    count_neighbours_once(nodes, tree, &mut counts);
     count_no_answers_again(nodes, tree, &mut counts);
     counts
 }
@@ -138,6 +140,43 @@ fn count_answers_once(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
     }
 }
 
+/// Counts one of two spans side by side that are one call in the records of two libraries, such as those of a framework and of
+/// the SDK below it, where neither is the parent of the other: the one with a response id.
+fn count_neighbours_once(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
+    let mut calls: Vec<usize> = (0..nodes.len())
+        .filter(|at| counts.get(*at) == Some(&true))
+        .filter(|at| nodes.get(*at).is_some_and(is_call))
+        .collect();
+    let scope = |at: &usize| nodes.get(*at).map(|node| node.scope);
+    if calls.iter().all(|at| scope(at) == calls.first().and_then(scope)) {
+        return;
+    }
+    calls.sort_by_key(|at| nodes.get(*at).map(Node::interval));
+    let mut identified: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
+    let (with_id, without_id): (Vec<usize>, Vec<usize>) =
+        calls.into_iter().partition(|at| nodes.get(*at).is_some_and(|node| node.response_id().is_some()));
+    for at in with_id {
+        identified.entry(tree.above(at).next()).or_default().push(at);
+    }
+    for at in without_id {
+        let (Some(node), Some(beside)) = (nodes.get(at), identified.get_mut(&tree.above(at).next())) else { continue };
+        let is_same = |other: &usize| {
+            nodes.get(*other).is_some_and(|other| {
+                node.scope != other.scope && is_within(other, node) && node.identity().repeats(&other.identity())
+            })
+        };
+        if let Some(place) = beside.iter().position(is_same) {
+            beside.remove(place);
+            set(counts, at, false);
+        }
+    }
+}
+
+/// Returns true if one span lies within the time of another.
+fn is_within(inner: &Node, outer: &Node) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end && outer.start < outer.end
+}
+
 /// Returns those of `counting`, ordered by end, that are one call with `at`, which ended last and has the same response id.
 /// `is_above` is true if a call with that id is below it.
 fn same_answers(nodes: &[Node], tree: &Tree, counting: &[usize], at: usize, is_above: bool) -> SmallVec<[usize; 2]> {
@@ -198,7 +237,7 @@ pub(crate) fn counts_so_far(nodes: &mut [Node], at: usize, path: &[usize]) -> bo
     let [any_below, same_below] = node.has_usage_below;
     let operation = node.operation.clone();
     let mut same_call = is_call(node);
-    let mut counts = if same_call { !same_below } else { !any_below || node.class.is_none() };
+    let mut counts = if same_call { !same_below } else { !any_below };
     let is_server = node.is_server;
     counts &= !node.is_replayed;
     for above in path {

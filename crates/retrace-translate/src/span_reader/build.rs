@@ -197,7 +197,13 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
             operation: [Field::Operation, Field::McpMethod, Field::Kind]
                 .into_iter()
                 .find_map(|field| fields.consume_label(field).map(operation_to_keep)),
-            provider: [Field::Provider, Field::System].into_iter().find_map(|field| self.provider(field)),
+            provider: [Field::Provider, Field::System].into_iter().find_map(|field| self.provider(field)).or_else(
+                || {
+                    let named = self.provider_in_metadata()?;
+                    let (current, _) = provider_name::current(&named);
+                    Some(current.map_or(Cow::Owned(named), Cow::Borrowed))
+                },
+            ),
             response_id: fields.consume_label_string(Field::ResponseId).or_else(|| self.answered.as_ref()?.id.clone()),
             finish_reasons: self.finish_reasons(),
             streaming: fields

@@ -18,8 +18,8 @@ use crate::json::{redacted, redacted_text};
 use crate::messages::envelope;
 use crate::messages::provider_body;
 use crate::messages::{
-    Answer, Position, SeenTool, Turn, TurnPart, answer, conversation, embedded, has_images, has_others, tie_results,
-    tools_in, tools_in_history,
+    Answer, Position, SeenTool, Turn, TurnPart, answer, conversation, embedded, has_images, has_others, is_repeated,
+    name_results, says_more, tie_results, tools_in, tools_in_history,
 };
 use crate::span_reader::SpanReader;
 use crate::view::{SpanView, Value};
@@ -44,7 +44,11 @@ impl<V: SpanView> SpanReader<'_, V> {
         let instructions = self.turns(Field::SystemInstructions);
         let conversation_parts = self.split_conversation(class == Some(Class::Model));
         let history = self.turns(Field::InputMessages);
+        let history =
+            history.map(|turns| self.fuller(turns, [Field::InputMessages, Field::Input], provider_body::request));
         let answered = self.turns(Field::OutputMessages);
+        let answered =
+            answered.map(|turns| self.fuller(turns, [Field::OutputMessages, Field::Output], provider_body::response));
         let is_consumed = |field, read| read && !self.is_exchange(field);
         let has_history = is_consumed(Field::InputMessages, history.is_some());
         let has_output_messages = is_consumed(Field::OutputMessages, answered.is_some());
@@ -59,7 +63,10 @@ impl<V: SpanView> SpanReader<'_, V> {
             (Field::Input, prompt.is_some()),
         ];
         let mut history = history.or(prompt);
-        history.iter_mut().for_each(|turns| tie_results(turns));
+        history.iter_mut().for_each(|turns| {
+            name_results(turns);
+            tie_results(turns);
+        });
         let has_parts = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
         let answered = answered.or(conversation_parts.output);
         // A response without content in its messages, such as a refusal, is only in the whole response.
@@ -150,6 +157,24 @@ impl<V: SpanView> SpanReader<'_, V> {
         Some(turns)
     }
 
+    /// Returns the messages of a request or response that is recorded whole beside messages of the same dialect, if they say all
+    /// that those say and more: flattened messages may leave out the ids of calls, instructions or images.
+    fn fuller<'a>(
+        &'a self,
+        turns: Vec<Turn<'a>>,
+        [messages, whole]: [Field; 2],
+        read: for<'b> fn(&'b str) -> Option<Vec<Turn<'b>>>,
+    ) -> Vec<Turn<'a>> {
+        let beside = || {
+            let (messages, whole) = (self.fields.get(messages)?, self.fields.get(whole)?);
+            let is_beside = whole.rank == messages.rank && self.class() == Some(Class::Model);
+            let text = whole.value.as_json_text().filter(|text| is_beside && text.starts_with(['{', '[']))?;
+            let fuller = read(Some(text).filter(|text| may_say_more(text, &turns) && is_strict(text))?)?;
+            (says_more(&fuller, &turns) && is_repeated(&turns, text)).then_some(fuller)
+        };
+        beside().unwrap_or(turns)
+    }
+
     /// Returns true if the messages of a field are a whole request or response with more than messages, which is kept as an
     /// attribute too.
     fn is_exchange(&self, field: Field) -> bool {
@@ -171,10 +196,19 @@ impl<V: SpanView> SpanReader<'_, V> {
         let dialect = dialect_of_rank(self.fields.get(field)?.rank)?;
         let inner = |value: &Value<'_>| {
             let raw = (dialect.unwrapped)(value.as_json_text()?)?;
-            is_strict(raw.get()).then(|| Json::from(raw.to_owned()))
+            is_strict(raw.get()).then(|| Json::from_serialize(&embedded(raw)))
         };
         if let Some(opened) = self.opened(field) {
             return Some(opened);
+        }
+        // A function that was called without arguments has no input; a tool has been called with none.
+        let is_empty = |raw: &RawValue| matches!(raw.get(), "{}" | "[]");
+        if field == Field::Input
+            && self.class() != Some(Class::Tool)
+            && self.fields.value(field).and_then(Value::as_json_text).and_then(dialect.unwrapped).is_some_and(is_empty)
+        {
+            self.fields.mark_consumed(field);
+            return None;
         }
         let is_text = self.is_text(field);
         self.fields.consume(field, |value| {
@@ -227,6 +261,16 @@ impl<V: SpanView> SpanReader<'_, V> {
     fn outright(&self, field: Field) -> Option<Json> {
         self.stated(self.fields.get(field).filter(|held| held.rank == 0).map(|_| field)?)
     }
+}
+
+/// Returns false only if a request or response has nothing that its messages may have lost.
+fn may_say_more(text: &str, turns: &[Turn<'_>]) -> bool {
+    let has_lost = |part: &TurnPart<'_>| {
+        matches!(part, TurnPart::ToolCall { id: None, .. } | TurnPart::ToolResult { id: None, .. } | TurnPart::Other(_))
+    };
+    let lost = turns.iter().any(|turn| turn.parts.is_empty() || turn.parts.iter().any(has_lost));
+    let has_system = || turns.iter().any(|turn| matches!(&*turn.role, "system" | "developer"));
+    lost || (text.contains("\"system\":") && !has_system()) || (text.contains("image") && !has_images(turns))
 }
 
 /// Returns the role of a message that states none.

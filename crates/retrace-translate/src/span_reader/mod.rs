@@ -167,6 +167,14 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         Some(Agent { id, role, parent: shared(Field::ParentAgentId) })
     }
 
+    /// Returns the provider that `LangChain` names in its metadata, an object.
+    pub(crate) fn provider_in_metadata(&self) -> Option<String> {
+        const PROVIDER: &str = "ls_provider";
+        let text = self.fields.value(Field::UserMetadataObject).and_then(Value::as_json_text)?;
+        let text = Some(text).filter(|text| self.class() == Some(Class::Model) && text.contains(PROVIDER))?;
+        JsonObject::read(text)?.label(&[PROVIDER]).map(|name| without_nul(&name).into_owned())
+    }
+
     /// Returns the agent that a framework names in its metadata, one object or many keys.
     fn agent_in_metadata(&self) -> Option<String> {
         let is_name = |prefixed: &&PrefixedValue<'_>| {

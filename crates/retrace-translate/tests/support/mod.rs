@@ -36,6 +36,8 @@ pub struct TestSpan {
     pub links: Vec<([u8; 16], [u8; 8], Attributes)>,
     pub dropped: Dropped,
     pub caller: Option<Caller>,
+    /// Name of the instrumentation scope.
+    pub scope: &'static str,
 }
 
 pub fn id(n: u64) -> [u8; 8] {
@@ -58,6 +60,7 @@ pub fn span(n: u64, parent: u64, name: &str) -> TestSpan {
         links: Vec::new(),
         dropped: Dropped::default(),
         caller: None,
+        scope: "",
     }
 }
 
@@ -200,7 +203,7 @@ impl SpanView for TestSpan {
         })
     }
     fn scope(&self) -> ScopeView<'_> {
-        ScopeView::default()
+        ScopeView { name: self.scope, ..ScopeView::default() }
     }
     fn dropped(&self) -> Dropped {
         self.dropped

@@ -191,8 +191,11 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
     };
     let kind = content.kind.and_then(label_of);
     let is_reasoning = matches!(kind.as_deref(), Some("reasoning" | "thinking" | "redacted_thinking"));
-    let is_known =
-        is_reasoning || matches!(kind.as_deref(), None | Some("text" | "image" | "audio" | "tool_use" | "refusal"));
+    let is_known = is_reasoning
+        || matches!(
+            kind.as_deref(),
+            None | Some("text" | "input_text" | "output_text" | "image" | "audio" | "tool_use" | "refusal")
+        );
     if let Some(text) = content.text {
         parts.push(match text_of(text) {
             Some(text) if is_reasoning => TurnPart::Reasoning(text),
