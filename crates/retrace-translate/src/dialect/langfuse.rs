@@ -34,6 +34,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     ],
     marks: &["langfuse."],
     operation,
+    unwrapped: super::openllmetry::unwrapped,
     hints: &[("langfuse.observation.usage_details", Class::Model), ("langfuse.observation.model.name", Class::Model)],
     ..Dialect::EMPTY
 };

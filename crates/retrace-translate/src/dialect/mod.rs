@@ -15,7 +15,9 @@ mod haystack;
 mod key_filter;
 mod langfuse;
 mod langsmith;
+mod litellm;
 mod livekit;
+mod logfire;
 mod mlflow;
 mod openinference;
 mod openlit;
@@ -167,6 +169,10 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &claude_code::DIALECT,
     &langsmith::DIALECT,
     &openlit::DIALECT,
+    &litellm::DIALECT,
+    &logfire::TRACE,
+    &logfire::AGENT,
+    &logfire::FUNCTION,
     &crewai::DIALECT,
     &agent_framework::DIALECT,
     &haystack::DIALECT,

@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 pub(crate) use self::answer::{Answer, answer};
 use self::lists::is_unknown;
 pub use self::media::INLINE_MEDIA_CHARS;
-pub(crate) use self::seen_tools::{Position, SeenKind, SeenTool, tie_results, tools_in, tools_in_history};
+pub(crate) use self::seen_tools::{Position, SeenKind, SeenTool, tie_items, tie_results, tools_in, tools_in_history};
 use crate::json::{label_of, text_of};
 
 /// One message as a dialect read it.
@@ -216,9 +216,10 @@ fn is_system(role: &str) -> bool {
 /// Returns the role by its common name.
 fn role_of(role: Cow<'_, str>) -> Cow<'_, str> {
     match &*role {
-        "model" | "ai" => Cow::Borrowed("assistant"),
+        // smolagents has roles of its own for both sides of a tool.
+        "model" | "ai" | "tool-call" => Cow::Borrowed("assistant"),
         "human" => Cow::Borrowed("user"),
-        "function" => Cow::Borrowed("tool"),
+        "function" | "tool-response" => Cow::Borrowed("tool"),
         _ => role,
     }
 }
@@ -409,11 +410,11 @@ mod tests {
     fn an_answer_is_its_text_with_thoughts_and_calls_beside_it() {
         let call = TurnPart::ToolCall { id: None, name: Cow::Borrowed("f"), arguments: Some(raw(r#"{"a":1}"#)) };
         let thought = TurnPart::Reasoning(Text::Plain(Cow::Borrowed("hm")));
-        let one = answer(vec![turn("assistant", vec![thought, text("so"), call.clone()])]);
+        let one = answer(vec![turn("assistant", vec![thought, text("so"), call.clone()])], false);
         assert_eq!(one.output, Some(Json::text("so")));
         assert_eq!(one.reasoning, Some(Json::text("hm")));
         assert_eq!(one.tool_calls.unwrap().as_str(), r#"[{"name":"f","arguments":{"a":1}}]"#);
-        let calls_only = answer(vec![turn("assistant", vec![call])]);
+        let calls_only = answer(vec![turn("assistant", vec![call])], false);
         assert_eq!(calls_only.output, Some(Json::text(r#"[tool calls] f({"a":1})"#)));
         let two = answer(vec![turn("assistant", vec![text("a")]), turn("assistant", vec![text("b"), text("c")])]);
         assert_eq!(two.output.unwrap().as_str(), r#"["a","b\nc"]"#);

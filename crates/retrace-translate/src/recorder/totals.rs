@@ -68,8 +68,27 @@ pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree) -> Vec<bool> {
         }
     }
     count_answers_once(nodes, tree, &mut counts);
+    count_no_copies(nodes, tree, &mut counts);
     count_no_answers_again(nodes, tree, &mut counts);
     counts
+}
+
+/// Counts no usage of a step that is no call and repeats that of a call before it under the same parent: a step that handles a
+/// message of the model is recorded with the usage in that message.
+fn count_no_copies(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
+    let tokens = |node: &Node| node.span().map(|span| (span.input_tokens, span.output_tokens));
+    let parent = |at: usize| tree.above(at).next();
+    for (at, node) in nodes.iter().enumerate() {
+        if is_call(node) || node.class.is_none() || counts.get(at) != Some(&true) {
+            continue;
+        }
+        let is_copied = |(other, call): (usize, &Node)| {
+            is_call(call) && call.end <= node.start && parent(other) == parent(at) && tokens(call) == tokens(node)
+        };
+        if nodes.iter().enumerate().any(is_copied) {
+            set(counts, at, false);
+        }
+    }
 }
 
 /// Counts nothing that a recording has answered, nor the records of other libraries around it.

@@ -18,8 +18,8 @@ use crate::json::{redacted, redacted_text};
 use crate::messages::envelope;
 use crate::messages::provider_body;
 use crate::messages::{
-    Answer, Position, SeenTool, Turn, TurnPart, answer, conversation, embedded, has_images, has_others, tie_results,
-    tools_in, tools_in_history,
+    Answer, Position, SeenTool, Turn, TurnPart, answer, conversation, embedded, has_images, has_others, tie_items,
+    tie_results, tools_in, tools_in_history,
 };
 use crate::span_reader::SpanReader;
 use crate::view::{SpanView, Value};
@@ -43,7 +43,12 @@ impl<V: SpanView> SpanReader<'_, V> {
         let mut io = SpanIo::default();
         let instructions = self.turns(Field::SystemInstructions);
         let conversation_parts = self.split_conversation(class == Some(Class::Model));
-        let history = self.turns(Field::InputMessages);
+        let history = self.turns(Field::InputMessages).filter(|turns| {
+            // Messages without content are no input of an agent that recorded another one.
+            let is_call = class == Some(Class::Model);
+            is_call || turns.iter().any(|turn| !turn.parts.is_empty()) || self.fields.get(Field::Input).is_none()
+        });
+        let history = history.filter(|turns| !turns.is_empty());
         let answered = self.turns(Field::OutputMessages);
         let is_consumed = |field, read| read && !self.is_exchange(field);
         let has_history = is_consumed(Field::InputMessages, history.is_some());
@@ -59,7 +64,10 @@ impl<V: SpanView> SpanReader<'_, V> {
             (Field::Input, prompt.is_some()),
         ];
         let mut history = history.or(prompt);
-        history.iter_mut().for_each(|turns| tie_results(turns));
+        history.iter_mut().for_each(|turns| {
+            tie_results(turns);
+            tie_items(turns);
+        });
         let has_parts = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
         let answered = answered.or(conversation_parts.output);
         // A response without content in its messages, such as a refusal, is only in the whole response.
@@ -91,7 +99,9 @@ impl<V: SpanView> SpanReader<'_, V> {
             })
         });
         let is_foreign = has_others(&answered);
-        io.answer = answered.map(answer).unwrap_or_default();
+        // The Responses API gives one choice, whose items some record as a message each.
+        let is_one_choice = self.fields.text(Field::ResponseId).is_some_and(|id| id.starts_with("resp_"));
+        io.answer = answered.map(|turns| answer(turns, is_one_choice)).unwrap_or_default();
         if is_foreign {
             io.answer.output = io.answer.output.map(|json| redacted(json, Place::Parts));
             io.answer.others = io.answer.others.map(|json| redacted(json, Place::Parts));

@@ -117,7 +117,10 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         if !genai {
             fields.clear_fields(|rank| dialect_of_rank(rank).is_some_and(|dialect| dialect.genai_spans_only));
         }
-        let classified = classify(&fields, || genai.then(|| hinted(view, home)).flatten());
+        let classified = match is_bookkeeping(&fields, view.name()) {
+            true => Classified { class: Some(Class::Action), span_type: SpanType::Action },
+            false => classify(&fields, || genai.then(|| hinted(view, home)).flatten()),
+        };
         let is_call = classified.class == Some(Class::Model);
         if !is_call && kind_leads(fields.get(Field::Kind)) {
             fields.move_to(Field::InputMessages, Field::Input);
@@ -278,7 +281,16 @@ fn place<'a>(
 /// Returns the name of the executed tool.
 fn tool_name<'s>(fields: &'s Fields<'_>, span: &'s str) -> Cow<'s, str> {
     let named = [Field::ToolName, Field::EntityName, Field::Callee].into_iter().find_map(|field| fields.label(field));
-    named.unwrap_or(Cow::Borrowed(span))
+    // A span of MCP has the name of the tool after the method.
+    let called = || Some(span.split_once("tools/call ")?.1).filter(|name| !name.is_empty());
+    named.or_else(|| called().map(Cow::Borrowed)).unwrap_or(Cow::Borrowed(span))
+}
+
+/// Returns true for a span that claims a model call or a tool where its library only prepares one or joins the results of
+/// several: `LlamaIndex` makes a span of every method of a model, and ADK one of the event that joins parallel results.
+fn is_bookkeeping(fields: &Fields<'_>, span: &str) -> bool {
+    let is_internal = || span.ends_with("._prepare_chat_with_tools") || fields.text(Field::ToolName) == Some("(merged tools)");
+    fields.get(Field::SpanType).is_none() && is_internal()
 }
 
 /// Returns the name of an operation without a copy if it is a frequent one.
