@@ -149,11 +149,11 @@ mod tests {
             r#"[{"event":"gen_ai.choice","body":{"index":0,"finish_reason":"tool_calls","message":{"content":null},
                 "tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]}}]"#,
         ] {
-            let answer = answer(turns(json).unwrap(), false);
+            let answer = answer(turns(json).unwrap());
             assert_eq!(answer.finish_reasons, ["tool_calls"]);
             assert_eq!(answer.tool_calls.unwrap().as_str(), r#"[{"id":"c","name":"f","arguments":{}}]"#);
         }
         let text = r#"[{"event":"gen_ai.choice","body":{"finish_reason":"stop","message":"yes"}}]"#;
-        assert_eq!(answer(turns(text).unwrap(), false).output.unwrap().as_str(), "\"yes\"");
+        assert_eq!(answer(turns(text).unwrap()).output.unwrap().as_str(), "\"yes\"");
     }
 }

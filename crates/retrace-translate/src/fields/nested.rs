@@ -23,7 +23,9 @@ impl Nested {
         match value {
             Value::Str(text) if text.starts_with("{'") => {
                 let json = text.replace('\'', "\"").replace(": None", ": null").replace(": True", ": true");
-                self.placed(&json.replace(": False", ": false")).map(|(field, value)| (field, value.into_owned())).collect()
+                self.placed(&json.replace(": False", ": false"))
+                    .map(|(field, value)| (field, value.into_owned()))
+                    .collect()
             }
             Value::Str(Cow::Borrowed(text)) | Value::Json(Cow::Borrowed(text)) => self.placed(text).collect(),
             Value::Str(Cow::Owned(text)) | Value::Json(Cow::Owned(text)) => {

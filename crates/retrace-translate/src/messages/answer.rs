@@ -24,9 +24,18 @@ pub(crate) struct Answer {
     pub others: Option<Json>,
 }
 
-/// Assembles the output of a model call. With `is_one_choice`, turns that hold only calls are part of the choice beside them,
-/// whatever finish reason they state.
-pub(crate) fn answer(turns: Vec<Turn<'_>>, is_one_choice: bool) -> Answer {
+/// Assembles the output of a model call.
+pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
+    assembled(turns, false)
+}
+
+/// Assembles the output of a model call with one choice: turns that hold only calls are part of the choice beside them, whatever
+/// finish reason they state.
+pub(crate) fn answer_of_one_choice(turns: Vec<Turn<'_>>) -> Answer {
+    assembled(turns, true)
+}
+
+fn assembled(turns: Vec<Turn<'_>>, is_one_choice: bool) -> Answer {
     let mut all_calls = Vec::new();
     let mut all_reasoning = Vec::new();
     let mut choices = Vec::with_capacity(turns.len());

@@ -20,7 +20,7 @@ use retrace_protocol::parse;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-pub(crate) use self::answer::{Answer, answer};
+pub(crate) use self::answer::{Answer, answer, answer_of_one_choice};
 use self::lists::is_unknown;
 pub use self::media::INLINE_MEDIA_CHARS;
 pub(crate) use self::seen_tools::{Position, SeenKind, SeenTool, tie_items, tie_results, tools_in, tools_in_history};
@@ -410,11 +410,11 @@ mod tests {
     fn an_answer_is_its_text_with_thoughts_and_calls_beside_it() {
         let call = TurnPart::ToolCall { id: None, name: Cow::Borrowed("f"), arguments: Some(raw(r#"{"a":1}"#)) };
         let thought = TurnPart::Reasoning(Text::Plain(Cow::Borrowed("hm")));
-        let one = answer(vec![turn("assistant", vec![thought, text("so"), call.clone()])], false);
+        let one = answer(vec![turn("assistant", vec![thought, text("so"), call.clone()])]);
         assert_eq!(one.output, Some(Json::text("so")));
         assert_eq!(one.reasoning, Some(Json::text("hm")));
         assert_eq!(one.tool_calls.unwrap().as_str(), r#"[{"name":"f","arguments":{"a":1}}]"#);
-        let calls_only = answer(vec![turn("assistant", vec![call])], false);
+        let calls_only = answer(vec![turn("assistant", vec![call])]);
         assert_eq!(calls_only.output, Some(Json::text(r#"[tool calls] f({"a":1})"#)));
         let two = answer(vec![turn("assistant", vec![text("a")]), turn("assistant", vec![text("b"), text("c")])]);
         assert_eq!(two.output.unwrap().as_str(), r#"["a","b\nc"]"#);

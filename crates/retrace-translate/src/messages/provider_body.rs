@@ -298,14 +298,14 @@ mod tests {
             r#"{"content":{"role":"model","parts":[{"text":"yes"}]},"finish_reason":"stop","usage_metadata":{}}"#,
             r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"stop","usage":{}}"#,
         ] {
-            let answer = answer(response(json).unwrap(), false);
+            let answer = answer(response(json).unwrap());
             assert_eq!(answer.output.unwrap().as_str(), "\"yes\"", "{json}");
             assert_eq!(answer.finish_reasons, ["stop"], "{json}");
         }
         let items = r#"{"output":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]},
             {"type":"message","role":"assistant","content":[{"type":"output_text","text":"yes"}]},
             {"type":"function_call","id":"fc_1","call_id":"call_1","name":"f","arguments":"{}"}]}"#;
-        let answer = answer(response(items).unwrap(), false);
+        let answer = answer(response(items).unwrap());
         assert_eq!((answer.output.unwrap().as_str(), answer.reasoning.unwrap().as_str()), ("\"yes\"", "\"hm\""));
         assert_eq!(answer.tool_calls.unwrap().as_str(), r#"[{"id":"call_1","name":"f","arguments":{}}]"#);
         assert!(response("{}").is_none() && response("yes").is_none());

@@ -117,7 +117,12 @@ pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
 /// Gives calls the ids of their results where a history has the ids of items of a response instead, `fc_…`: the results of a
 /// turn stand in the order of its calls.
 pub(crate) fn tie_items(turns: &mut [Turn<'_>]) {
-    let parts = || turns.iter().enumerate().flat_map(|(at, turn)| turn.parts.iter().enumerate().map(move |(n, part)| (at, n, part)));
+    let parts = || {
+        turns
+            .iter()
+            .enumerate()
+            .flat_map(|(at, turn)| turn.parts.iter().enumerate().map(move |(n, part)| (at, n, part)))
+    };
     let mut called = HashSet::new();
     let mut answered = HashSet::new();
     for (_, _, part) in parts() {

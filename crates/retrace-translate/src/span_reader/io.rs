@@ -18,8 +18,8 @@ use crate::json::{redacted, redacted_text};
 use crate::messages::envelope;
 use crate::messages::provider_body;
 use crate::messages::{
-    Answer, Position, SeenTool, Turn, TurnPart, answer, conversation, embedded, has_images, has_others, tie_items,
-    tie_results, tools_in, tools_in_history,
+    Answer, Position, SeenTool, Turn, TurnPart, answer, answer_of_one_choice, conversation, embedded, has_images,
+    has_others, tie_items, tie_results, tools_in, tools_in_history,
 };
 use crate::span_reader::SpanReader;
 use crate::view::{SpanView, Value};
@@ -101,7 +101,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         let is_foreign = has_others(&answered);
         // The Responses API gives one choice, whose items some record as a message each.
         let is_one_choice = self.fields.text(Field::ResponseId).is_some_and(|id| id.starts_with("resp_"));
-        io.answer = answered.map(|turns| answer(turns, is_one_choice)).unwrap_or_default();
+        io.answer = answered.map(if is_one_choice { answer_of_one_choice } else { answer }).unwrap_or_default();
         if is_foreign {
             io.answer.output = io.answer.output.map(|json| redacted(json, Place::Parts));
             io.answer.others = io.answer.others.map(|json| redacted(json, Place::Parts));

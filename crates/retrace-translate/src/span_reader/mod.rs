@@ -289,7 +289,8 @@ fn tool_name<'s>(fields: &'s Fields<'_>, span: &'s str) -> Cow<'s, str> {
 /// Returns true for a span that claims a model call or a tool where its library only prepares one or joins the results of
 /// several: `LlamaIndex` makes a span of every method of a model, and ADK one of the event that joins parallel results.
 fn is_bookkeeping(fields: &Fields<'_>, span: &str) -> bool {
-    let is_internal = || span.ends_with("._prepare_chat_with_tools") || fields.text(Field::ToolName) == Some("(merged tools)");
+    let is_internal =
+        || span.ends_with("._prepare_chat_with_tools") || fields.text(Field::ToolName) == Some("(merged tools)");
     fields.get(Field::SpanType).is_none() && is_internal()
 }
 
