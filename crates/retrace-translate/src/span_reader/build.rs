@@ -15,7 +15,9 @@ use crate::messages::{Position, SeenTool};
 use crate::options::Options;
 use crate::span_reader::classify::Classified;
 use crate::span_reader::failure::{Ending, compose, failure};
-use crate::span_reader::{ENVIRONMENT, ScopeCache, SpanBuilder, SpanReader, operation_to_keep, provider_name};
+use crate::span_reader::{
+    ENVIRONMENT, ScopeCache, SpanBuilder, SpanReader, called_by_mcp, operation_to_keep, provider_name,
+};
 use crate::usage;
 use crate::view::{SpanView, Value};
 
@@ -132,7 +134,10 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         own(Field::Name)
             .or_else(|| match self.classified.class {
                 Some(Class::Tool) => {
-                    own(Field::ToolName).or_else(|| own(Field::EntityName)).or_else(|| own(Field::Callee))
+                    let named = own(Field::ToolName).or_else(|| own(Field::EntityName)).or_else(|| own(Field::Callee));
+                    named.or_else(|| {
+                        called_by_mcp(self.view.name()).map(|name| Cow::Owned(without_nul(name).into_owned()))
+                    })
                 }
                 Some(Class::Agent) if self.is_workflow() => {
                     own(Field::WorkflowName).or_else(|| own(Field::EntityName)).or_else(|| own(Field::AgentName))

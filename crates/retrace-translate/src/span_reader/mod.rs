@@ -186,7 +186,9 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
     }
 
     pub(crate) fn session(&self) -> Option<String> {
-        self.fields.label_string(Field::SessionId).or_else(|| self.parameters.conversation.clone())
+        // Some write an absent id as JSON.
+        let stated = self.fields.label_string(Field::SessionId).filter(|id| id != "null");
+        stated.or_else(|| self.parameters.conversation.clone())
     }
 
     pub(crate) fn user(&self) -> Option<String> {
@@ -281,9 +283,12 @@ fn place<'a>(
 /// Returns the name of the executed tool.
 fn tool_name<'s>(fields: &'s Fields<'_>, span: &'s str) -> Cow<'s, str> {
     let named = [Field::ToolName, Field::EntityName, Field::Callee].into_iter().find_map(|field| fields.label(field));
-    // A span of MCP has the name of the tool after the method.
-    let called = || Some(span.split_once("tools/call ")?.1).filter(|name| !name.is_empty());
-    named.or_else(|| called().map(Cow::Borrowed)).unwrap_or(Cow::Borrowed(span))
+    named.or_else(|| called_by_mcp(span).map(Cow::Borrowed)).unwrap_or(Cow::Borrowed(span))
+}
+
+/// Returns the name of the tool in the name of a span of MCP, where it is after the method.
+fn called_by_mcp(span: &str) -> Option<&str> {
+    span.split_once("tools/call ").map(|(_, name)| name).filter(|name| !name.is_empty())
 }
 
 /// Returns true for a span that claims a model call or a tool where its library only prepares one or joins the results of
