@@ -271,3 +271,34 @@ fn a_session_that_is_written_as_null_is_none() {
     let root = span(1, 0, "OpenAI Agents trace: {name}").with("name", "tide planning").with("group_id", "null");
     assert_eq!(run_of(&[root]).0.session_id, None);
 }
+
+#[test]
+fn tools_that_langfuse_records_as_messages_are_offered_tools() {
+    let call = with(
+        span(1, 0, "ChatOpenAI"),
+        &[
+            ("langfuse.observation.type", "generation"),
+            ("langfuse.observation.model.name", "gpt-4o"),
+            ("langfuse.observation.metadata.ls_provider", "openai"),
+            ("langfuse.observation.metadata.finish_reason", "tool_calls"),
+            (
+                "langfuse.observation.input",
+                r#"[{"role":"user","content":"Tides?"},
+                    {"role":"tool","content":{"type":"function","function":{"name":"tides","description":"Tides of a port","parameters":{"type":"object"}}}}]"#,
+            ),
+        ],
+    );
+    let call = span_of(&call);
+    assert_eq!(messages(&call), value!([{"role": "user", "content": "Tides?"}]));
+    let facts = metadata(&call);
+    assert_eq!(facts["tool_schemas"]["tides"], value!({"type": "object"}));
+    assert_eq!((&facts["provider"], &facts["finish_reasons"]), (&value!("openai"), &value!(["tool_calls"])));
+}
+
+#[test]
+fn a_cost_that_openlit_does_not_know_is_not_zero() {
+    let call = chat(1, 0).with("gen_ai.request.model", "gpt-4o-mini").usage(120, 30);
+    let stated = call.with_value("gen_ai.usage.cost", Value::Int(0));
+    assert_eq!(span_of(&stated).cost, Some(0.0));
+    assert!(span_of(&stated.with("telemetry.sdk.name", "openlit")).cost.unwrap() > 0.0);
+}

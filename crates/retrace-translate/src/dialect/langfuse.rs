@@ -16,6 +16,9 @@ pub(super) static DIALECT: Dialect = Dialect {
         // As documented for languages without an SDK.
         ("langfuse.observation.model", Field::RequestModel),
         ("langfuse.observation.model.parameters", Field::Parameters),
+        // Metadata of LangChain and of its models' responses.
+        ("langfuse.observation.metadata.ls_provider", Field::Provider),
+        ("langfuse.observation.metadata.finish_reason", Field::FinishReasons),
         ("langfuse.observation.usage_details", Field::UsageByKind),
         ("langfuse.observation.cost_details", Field::CostByKind),
         ("langfuse.observation.level", Field::Level),

@@ -209,6 +209,15 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     Some(turn)
 }
 
+/// Returns true for the definition of a function. Langfuse's handler for LangChain records the tools of a request as messages of
+/// the role `tool` with such a content.
+pub(crate) fn is_definition(raw: &RawValue) -> bool {
+    let Some(members) = JsonObject::read(raw.get()) else { return false };
+    let function = members.object(&["function"]);
+    members.label(&["type"]).as_deref() == Some("function")
+        && function.is_some_and(|function| function.get(&["name"]).is_some() && function.get(&["arguments"]).is_none())
+}
+
 fn is_same_call(one: &TurnPart<'_>, other: &TurnPart<'_>) -> bool {
     let id = |part| match part {
         &TurnPart::ToolCall { id: Some(ref id), .. } => Some(id.clone()),

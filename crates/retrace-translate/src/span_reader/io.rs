@@ -17,6 +17,7 @@ use crate::json::text_of;
 use crate::json::{redacted, redacted_text};
 use crate::messages::envelope;
 use crate::messages::provider_body;
+use crate::messages::provider_message;
 use crate::messages::{
     Answer, Position, SeenTool, Turn, TurnPart, answer, answer_of_one_choice, conversation, embedded, has_images,
     has_others, tie_items, tie_results, tools_in, tools_in_history,
@@ -65,6 +66,8 @@ impl<V: SpanView> SpanReader<'_, V> {
         ];
         let mut history = history.or(prompt);
         history.iter_mut().for_each(|turns| {
+            // They are among the offered tools.
+            turns.retain(|turn| !is_tool_definition(turn));
             tie_results(turns);
             tie_items(turns);
         });
@@ -253,6 +256,14 @@ fn only_result<'a>(turn: &Turn<'a>, call_id: Option<&str>) -> Option<&'a RawValu
             result.filter(|_| id.is_none() || id.as_deref() == call_id)
         }
         _ => None,
+    }
+}
+
+/// Returns true for a turn that is the definition of a tool instead of its result.
+fn is_tool_definition(turn: &Turn<'_>) -> bool {
+    match turn.parts.as_slice() {
+        [TurnPart::ToolResult { id: None, result: Some(raw), .. }] => provider_message::is_definition(raw),
+        _ => false,
     }
 }
 
