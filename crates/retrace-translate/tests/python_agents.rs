@@ -302,3 +302,54 @@ fn a_cost_that_openlit_does_not_know_is_not_zero() {
     assert_eq!(span_of(&stated).cost, Some(0.0));
     assert!(span_of(&stated.with("telemetry.sdk.name", "openlit")).cost.unwrap() > 0.0);
 }
+
+#[test]
+fn agents_and_tools_of_agentops_are_read() {
+    let kind = "agentops.span.kind";
+    let task = with(
+        span(2, 1, "plan.task"),
+        &[
+            (kind, "task"),
+            ("agentops.task.input", r#"{"args": ["Tides?"], "kwargs": {}}"#),
+            ("agentops.task.output", "At four."),
+        ],
+    );
+    let call = chat(3, 2)
+        .during(3, 5)
+        .with("gen_ai.prompt.0.role", "user")
+        .with("gen_ai.prompt.0.content", "Tides?")
+        .with("gen_ai.completion.0.role", "assistant")
+        .with("gen_ai.completion.0.content", "Let me see.")
+        .with("gen_ai.request.functions.0.name", "tides")
+        .with("gen_ai.request.functions.0.parameters", r#"{"type": "object"}"#);
+    let announced = |n: u64, id: &'static str, name: &'static str| {
+        let called = span(n, 3, &format!("tool_call.{name}")).during(4, 4);
+        let kinds = [(kind, "AgentOpsSpanKindValues.TOOL"), ("tool.name", name), ("tool.call.id", id)];
+        with(called, &kinds).with("tool.parameters", r#"{"port": "Bergen"}"#)
+    };
+    let executed = with(
+        span(6, 2, "tides.tool").during(6, 7),
+        &[
+            (kind, "tool"),
+            ("agentops.entity.name", "tides"),
+            ("agentops.tool.input", r#"{"args": [], "kwargs": {"port": "Bergen"}}"#),
+            ("agentops.tool.output", "04:12"),
+        ],
+    );
+    let root = span(1, 0, "trip.session").with(kind, "session").with("agentops.tags", r#"["t1"]"#).during(0, 20);
+    let (_, spans) = run_of(&[announced(4, "c1", "tides"), announced(5, "c2", "moon"), call, executed, task, root]);
+    let task = spans.iter().find(|span| span.name == "plan.task").unwrap();
+    assert_eq!((task.span_type, json(task.input.as_ref())), (SpanType::Reasoning, value!("Tides?")));
+    let tides = named(&spans, SpanType::ToolCall, "tides");
+    assert_eq!(tides.len(), 1);
+    assert_eq!(
+        (json(tides[0].input.as_ref()), json(tides[0].output.as_ref())),
+        (value!({"port": "Bergen"}), value!("04:12"))
+    );
+    assert_eq!(metadata(tides[0])["tool_call_id"], "c1");
+    // A call without a span that executes it is one of the messages.
+    let moon = named(&spans, SpanType::ToolCall, "moon");
+    assert_eq!((moon.len(), json(moon[0].input.as_ref())), (1, value!({"port": "Bergen"})));
+    let call = spans.iter().find(|span| span.span_type == SpanType::LlmCall).unwrap();
+    assert_eq!(metadata(call)["tool_schemas"]["tides"], value!({"type": "object"}));
+}

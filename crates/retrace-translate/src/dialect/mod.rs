@@ -6,6 +6,7 @@
 
 mod adk;
 mod agent_framework;
+pub(crate) mod agentops;
 mod braintrust;
 mod claude_code;
 mod crewai;
@@ -170,6 +171,7 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &langsmith::DIALECT,
     &openlit::DIALECT,
     &litellm::DIALECT,
+    &agentops::DIALECT,
     &logfire::TRACE,
     &logfire::AGENT,
     &logfire::FUNCTION,

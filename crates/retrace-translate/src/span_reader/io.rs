@@ -78,6 +78,7 @@ impl<V: SpanView> SpanReader<'_, V> {
             true => answered,
             false => self.exchanged(Field::Output, provider_body::response).or(answered),
         };
+        self.announced_call().into_iter().for_each(|call| seen(call, Position::Answer));
         if class == Some(Class::Model) {
             history.iter().flat_map(|turns| tools_in_history(turns)).for_each(|(tool, position)| seen(tool, position));
             answered.iter().flat_map(|turns| tools_in(turns)).for_each(|tool| seen(tool, Position::Answer));

@@ -22,15 +22,18 @@ use std::sync::Arc;
 
 use retrace_protocol::SpanType;
 use retrace_protocol::json::without_nul;
+use retrace_protocol::parse;
 
 pub(crate) use self::scope_cache::ScopeCache;
 pub(crate) use self::span_builder::SpanBuilder;
 use crate::dialect::{
-    Class, DIALECTS, KeyMeaning, MessageEvent, dialect_of_rank, home_of, is_content_event, meaning_at, message_event,
+    Class, DIALECTS, KeyMeaning, MessageEvent, agentops, dialect_of_rank, home_of, is_content_event, meaning_at,
+    message_event,
 };
 use crate::fields::{Field, FieldValue, Fields, FlattenedValue, PrefixedValue};
 use crate::json::JsonObject;
 use crate::messages::provider_body::ResponseFacts;
+use crate::messages::{SeenKind, SeenTool};
 pub(crate) use crate::span_reader::classify::stated_type;
 use crate::span_reader::classify::{Classified, classify, kind_leads};
 use crate::span_reader::conversation::RepairedMessages;
@@ -148,6 +151,15 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
     /// Returns the name of the executed tool.
     pub(crate) fn tool_name(&self) -> Cow<'_, str> {
         tool_name(&self.fields, self.view.name())
+    }
+
+    /// Returns the tool call that the span announces instead of executing it.
+    pub(crate) fn announced_call(&self) -> Option<SeenTool<'_>> {
+        let fields = Some(&self.fields).filter(|fields| is_announced_call(fields, self.view.name()))?;
+        let arguments = fields.value(Field::ToolArguments).and_then(Value::as_json_text);
+        let arguments = arguments.and_then(parse::from_strict_str);
+        let (id, name) = (fields.label(Field::ToolCallId)?, fields.label(Field::ToolName)?);
+        Some(SeenTool { id, kind: SeenKind::Call { name, arguments } })
     }
 
     pub(crate) fn is_genai(&self) -> bool {
@@ -292,11 +304,19 @@ fn called_by_mcp(span: &str) -> Option<&str> {
 }
 
 /// Returns true for a span that claims a model call or a tool where its library only prepares one or joins the results of
-/// several: `LlamaIndex` makes a span of every method of a model, and ADK one of the event that joins parallel results.
+/// several: `LlamaIndex` makes a span of every method of a model, ADK one of the event that joins parallel results, and
+/// AgentOps one of every tool call in a response.
 fn is_bookkeeping(fields: &Fields<'_>, span: &str) -> bool {
-    let is_internal =
-        || span.ends_with("._prepare_chat_with_tools") || fields.text(Field::ToolName) == Some("(merged tools)");
-    fields.get(Field::SpanType).is_none() && is_internal()
+    fields.get(Field::SpanType).is_none()
+        && (span.ends_with("._prepare_chat_with_tools")
+            || fields.text(Field::ToolName) == Some("(merged tools)")
+            || is_announced_call(fields, span))
+}
+
+/// Returns true for AgentOps's span of a tool call in a response.
+fn is_announced_call(fields: &Fields<'_>, span: &str) -> bool {
+    span.starts_with(agentops::CALLED)
+        && fields.text(Field::Kind).is_some_and(|kind| kind.starts_with(agentops::CALLED_KIND))
 }
 
 /// Returns the name of an operation without a copy if it is a frequent one.
