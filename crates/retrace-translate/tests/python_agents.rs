@@ -353,3 +353,10 @@ fn agents_and_tools_of_agentops_are_read() {
     let call = spans.iter().find(|span| span.span_type == SpanType::LlmCall).unwrap();
     assert_eq!(metadata(call)["tool_schemas"]["tides"], value!({"type": "object"}));
 }
+
+#[test]
+fn a_crew_names_its_run() {
+    let crew = span(1, 0, "crewai.workflow").with("gen_ai.system", "crewai").with("traceloop.span.kind", "workflow");
+    assert_eq!(run_of(std::slice::from_ref(&crew)).0.name.as_deref(), Some("crewai.workflow"));
+    assert_eq!(run_of(&[crew.with("crewai.crew.name", "tide_crew")]).0.name.as_deref(), Some("tide_crew"));
+}
