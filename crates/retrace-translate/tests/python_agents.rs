@@ -185,6 +185,7 @@ fn agents_that_logfire_records_have_names_tools_and_a_session() {
     let agent = with(span(2, 1, "Agent run: {name!r}"), &[("name", "tide_agent"), (system, "openai")]);
     let call = chat(3, 2)
         .with_value("gen_ai.usage.input_tokens", Value::Int(120))
+        .with("response", r#"{"id":"resp_1","tools":[{"type":"function","name":"tides","parameters":{"type":"object"}}]}"#)
         .with("gen_ai.usage.raw", r#"{"input_tokens":120,"input_tokens_details":{"cached_tokens":64},"output_tokens":30,"output_tokens_details":{"reasoning_tokens":8}}"#)
         .with(
             "events",
@@ -204,6 +205,8 @@ fn agents_that_logfire_records_have_names_tools_and_a_session() {
     let call = spans.iter().find(|span| span.span_type == SpanType::LlmCall).unwrap();
     assert_eq!(json(call.output.as_ref()), "At four.");
     assert_eq!(metadata(call)["reasoning"], "I see.");
+    assert_eq!(metadata(call)["response_id"], "resp_1");
+    assert_eq!(metadata(call)["tool_schemas"]["tides"], value!({"type": "object"}));
     assert_eq!(metadata(call)["usage"]["cache_read_tokens"], 64);
 }
 
