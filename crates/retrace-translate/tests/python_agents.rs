@@ -363,3 +363,15 @@ fn a_crew_names_its_run() {
     assert_eq!(run_of(std::slice::from_ref(&crew)).0.name.as_deref(), Some("crewai.workflow"));
     assert_eq!(run_of(&[crew.with("crewai.crew.name", "tide_crew")]).0.name.as_deref(), Some("tide_crew"));
 }
+
+#[test]
+fn arguments_in_the_text_form_of_python_are_an_object() {
+    let of = |text: &'static str| {
+        let tool = span(1, 0, "tides").with("langfuse.observation.type", "tool");
+        json(span_of(&tool.with("langfuse.observation.input", text)).input.as_ref())
+    };
+    assert_eq!(of("{'port': 'Bergen', 'days': 2}"), value!({"port": "Bergen", "days": 2}));
+    for other in [r#"{'port': "Land's End"}"#, "{'at': 'a\\nb'}", "{'a': None}", "{'a'"] {
+        assert_eq!(of(other), other);
+    }
+}

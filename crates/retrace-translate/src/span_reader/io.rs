@@ -194,7 +194,9 @@ impl<V: SpanView> SpanReader<'_, V> {
             let whole = || inner(value).or_else(|| Json::parse_strict(value.as_json_text()?));
             let cut = || repair(value.as_json_text().filter(|text| text.len() >= LEAST_CUT)?);
             let cut = || cut().inspect(|_| self.fields.truncated.set(true));
-            let stated = text.or_else(whole).or_else(cut).unwrap_or_else(|| json_or_text(value));
+            let is_given = matches!(field, Field::Input | Field::ToolArguments) && self.class() == Some(Class::Tool);
+            let python = || python_object(value.as_text().filter(|_| is_given)?);
+            let stated = text.or_else(whole).or_else(python).or_else(cut).unwrap_or_else(|| json_or_text(value));
             Some(redacted(stated, self.place(field)))
         })
     }
@@ -266,6 +268,12 @@ fn is_tool_definition(turn: &Turn<'_>) -> bool {
         [TurnPart::ToolResult { id: None, result: Some(raw), .. }] => provider_message::is_definition(raw),
         _ => false,
     }
+}
+
+/// Reads Python's text form of an object whose strings need no escapes. Python quotes a string with an apostrophe in another way.
+fn python_object(text: &str) -> Option<Json> {
+    let is_plain = text.starts_with("{'") && !text.contains(['"', '\\']);
+    is_plain.then(|| Json::parse_strict(&text.replace('\'', "\""))).flatten()
 }
 
 fn is_structured(text: &str) -> bool {
