@@ -9,6 +9,7 @@ use crate::fields::Field;
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
+        ("crewai.crew.name", Field::WorkflowName),
         ("crewai.crew.result", Field::Output),
         ("crewai.agent.id", Field::AgentId),
         ("crewai.agent.role", Field::AgentName),

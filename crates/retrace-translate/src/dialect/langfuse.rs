@@ -16,9 +16,11 @@ pub(super) static DIALECT: Dialect = Dialect {
         // As documented for languages without an SDK.
         ("langfuse.observation.model", Field::RequestModel),
         ("langfuse.observation.model.parameters", Field::Parameters),
+        // Metadata of LangChain and of its models' responses.
+        ("langfuse.observation.metadata.ls_provider", Field::Provider),
+        ("langfuse.observation.metadata.finish_reason", Field::FinishReasons),
         ("langfuse.observation.usage_details", Field::UsageByKind),
         ("langfuse.observation.cost_details", Field::CostByKind),
-        ("langfuse.observation.metadata.ls_provider", Field::Provider),
         ("langfuse.observation.level", Field::Level),
         ("langfuse.observation.status_message", Field::StatusMessage),
         ("langfuse.trace.name", Field::TraceName),
@@ -35,6 +37,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     ],
     marks: &["langfuse."],
     operation,
+    unwrapped: super::openllmetry::unwrapped,
     hints: &[("langfuse.observation.usage_details", Class::Model), ("langfuse.observation.model.name", Class::Model)],
     ..Dialect::EMPTY
 };

@@ -36,6 +36,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     kind_leads: true,
     nested: &[
         Nested { key: "langsmith.usage_metadata", members: &[("", Field::ProviderUsage), ("total_cost", Field::Cost)] },
+        Nested { key: "langsmith.metadata.usage_metadata", members: &[("", Field::ProviderUsage)] },
         Nested {
             key: "gen_ai.usage.input_token_details",
             members: &[("cache_read", Field::CacheReadTokens), ("cache_creation", Field::CacheCreationTokens)],

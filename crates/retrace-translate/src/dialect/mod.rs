@@ -6,6 +6,7 @@
 
 mod adk;
 mod agent_framework;
+pub(crate) mod agentops;
 mod braintrust;
 mod claude_code;
 mod crewai;
@@ -15,7 +16,9 @@ mod haystack;
 mod key_filter;
 mod langfuse;
 mod langsmith;
+mod litellm;
 mod livekit;
+mod logfire;
 mod mastra;
 mod mlflow;
 mod openinference;
@@ -168,6 +171,11 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &claude_code::DIALECT,
     &langsmith::DIALECT,
     &openlit::DIALECT,
+    &litellm::DIALECT,
+    &agentops::DIALECT,
+    &logfire::TRACE,
+    &logfire::AGENT,
+    &logfire::FUNCTION,
     &crewai::DIALECT,
     &agent_framework::DIALECT,
     &haystack::DIALECT,

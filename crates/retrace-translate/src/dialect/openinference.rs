@@ -89,6 +89,7 @@ macro_rules! messages {
             ("N.message.tool_calls.N.tool_call.id", LeafType::Label),
             ("N.message.tool_calls.N.tool_call.function.name", LeafType::Label),
             ("N.message.tool_calls.N.tool_call.function.arguments", LeafType::Any),
+            ("N.function.N", LeafType::Json),
             ("N.message.function_call_name", LeafType::Label),
             ("N.message.function_call_arguments_json", LeafType::Any),
             ("N.message.contents.N.message_content.type", LeafType::Label),

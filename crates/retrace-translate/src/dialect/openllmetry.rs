@@ -112,7 +112,7 @@ fn operation(name: &str) -> Option<Class> {
 }
 
 /// Returns the arguments of a function, `{"args": […], "kwargs": {…}}`, without the empty ones.
-fn unwrapped(json: &str) -> Option<&RawValue> {
+pub(super) fn unwrapped(json: &str) -> Option<&RawValue> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Given<'a> {

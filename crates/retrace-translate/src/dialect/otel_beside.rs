@@ -30,6 +30,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         // The usage object of a provider, whole.
         ("gen_ai.usage", Field::ProviderUsage),
         ("gen_ai.response.usage", Field::ProviderUsage),
+        ("gen_ai.usage.raw", Field::ProviderUsage),
         ("gen_ai.cost.usd", Field::Cost),
         ("gen_ai.usage.cost", Field::Cost),
         ("gen_ai.usage.cost.total", Field::Cost),

@@ -47,7 +47,11 @@ pub(super) static PLAIN: Dialect = Dialect {
         ("logfire.tags", Field::Tags),
         ("logfire.json_schema", Field::Bookkeeping),
     ],
-    nested: &[Nested { key: "model_request_parameters", members: &[("function_tools", Field::ToolDefinitions)] }],
+    nested: &[
+        Nested { key: "model_request_parameters", members: &[("function_tools", Field::ToolDefinitions)] },
+        // The response of the Responses API, on Logfire's spans of the OpenAI Agents SDK.
+        Nested { key: "response", members: &[("tools", Field::ToolDefinitions), ("id", Field::ResponseId)] },
+    ],
     operation: |_| None::<Class>,
     turns,
     ..Dialect::EMPTY

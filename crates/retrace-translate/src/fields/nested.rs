@@ -22,7 +22,10 @@ impl Nested {
     pub(crate) fn read<'a>(&self, value: &Value<'a>) -> Vec<(Field, Value<'a>)> {
         match value {
             Value::Str(text) if text.starts_with("{'") => {
-                self.placed(&text.replace('\'', "\"")).map(|(field, value)| (field, value.into_owned())).collect()
+                let json = text.replace('\'', "\"").replace(": None", ": null").replace(": True", ": true");
+                self.placed(&json.replace(": False", ": false"))
+                    .map(|(field, value)| (field, value.into_owned()))
+                    .collect()
             }
             Value::Str(Cow::Borrowed(text)) | Value::Json(Cow::Borrowed(text)) => self.placed(text).collect(),
             Value::Str(Cow::Owned(text)) | Value::Json(Cow::Owned(text)) => {

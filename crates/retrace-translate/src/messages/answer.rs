@@ -26,6 +26,16 @@ pub(crate) struct Answer {
 
 /// Assembles the output of a model call.
 pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
+    assembled(turns, false)
+}
+
+/// Assembles the output of a model call with one choice: turns that hold only calls are part of the choice beside them, whatever
+/// finish reason they state.
+pub(crate) fn answer_of_one_choice(turns: Vec<Turn<'_>>) -> Answer {
+    assembled(turns, true)
+}
+
+fn assembled(turns: Vec<Turn<'_>>, is_one_choice: bool) -> Answer {
     let mut all_calls = Vec::new();
     let mut all_reasoning = Vec::new();
     let mut choices = Vec::with_capacity(turns.len());
@@ -37,7 +47,7 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     for mut turn in turns {
         answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
         answer.refusal |= turn.parts.iter().any(|part| matches!(part, TurnPart::Refusal(_)));
-        let ended = turn.finish_reason.is_some();
+        let ended = turn.finish_reason.is_some() && !is_one_choice;
         let had_parts = !turn.parts.is_empty();
         let is_thought =
             had_parts && turn.parts.iter().all(|part| matches!(part, TurnPart::Reasoning(_) | TurnPart::Empty));

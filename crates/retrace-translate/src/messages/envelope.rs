@@ -1,7 +1,8 @@
 //! Envelopes: members that protocols and frameworks put around arguments, results and messages.
 //!
-//! Known envelopes are MCP requests and results, JSON-RPC, messages serialized by `LangChain`, `toolUse` and `toolResult` of
-//! Bedrock, and `tool_result` of Anthropic.
+//! Known envelopes are MCP requests and results, JSON-RPC, messages serialized by `LangChain`, what its callbacks get of a tool,
+//! `toolUse` and `toolResult` of Bedrock, `tool_result` of Anthropic, the `args` and `kwargs` of a Python function, and
+//! `LlamaIndex`'s `ToolOutput`.
 
 use std::borrow::Cow;
 
@@ -109,6 +110,16 @@ fn result_within(raw: &RawValue, depth: usize) -> Option<Envelope<'_>> {
     if let Some(inner) = members.get(&["toolResult", "tool_result"]).filter(|_| members.len() == 1) {
         return result_within(inner, depth);
     }
+    if let Some(returned) = tool_output(&members) {
+        return Some(returned);
+    }
+    // The result and the keyword arguments of a `LangChain` callback.
+    let is_object = |raw: &RawValue| raw.get().starts_with('{');
+    if members.len() == 2 && members.get(&["kwargs"]).is_some_and(is_object) {
+        let inner = members.get(&["output"])?;
+        let opened = result_within(inner, depth).unwrap_or_else(|| plain(inner));
+        return Some(Envelope { is_whole: false, ..opened });
+    }
     if let Some(inner) = members.get(&["output"]).filter(|_| members.len() == 1) {
         // An object that the tool itself returned is no envelope, unless it contains one.
         return result_within(inner, depth).filter(|_| inner.get().starts_with('{'));
@@ -144,6 +155,16 @@ fn result_within(raw: &RawValue, depth: usize) -> Option<Envelope<'_>> {
         return Some(Envelope { content, call_id, is_error: failed, is_whole });
     }
     mcp(&members, failed)
+}
+
+/// Opens a `ToolOutput` of `LlamaIndex`.
+fn tool_output<'a>(members: &JsonObject<'a>) -> Option<Envelope<'a>> {
+    let (output, _) = (members.get(&["raw_output"])?, members.get(&["raw_input"])?);
+    members.label(&["tool_name"])?;
+    let is_error = members.get(&["is_error"]).is_some_and(|raw| raw.get() == "true");
+    let text = members.list(&["blocks"]).and_then(|blocks| texts(&blocks)).map(EnvelopeContent::Text);
+    let content = text.unwrap_or_else(|| EnvelopeContent::Raw(members.get(&["content"]).unwrap_or(output)));
+    Some(Envelope { content, call_id: None, is_error, is_whole: false })
 }
 
 /// Opens the result of an MCP server. A member that MCP does not define shows that the object is the tool's own.
@@ -219,6 +240,9 @@ fn texts(parts: &[&RawValue]) -> Option<String> {
 /// Opens the envelope around the arguments of the tool `tool`; returns `None` for arguments without one.
 pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a>> {
     let mut members = JsonObject::read(raw.get())?;
+    if let Some(given) = function_arguments(&members).or_else(|| callback_input(&members)) {
+        return Some(given);
+    }
     let mut is_call = false;
     if members.label(&["method"]).as_deref() == Some("tools/call") {
         members = members.object(&["params"])?;
@@ -267,6 +291,32 @@ fn arguments_of_call<'a>(members: &JsonObject<'a>) -> Option<Envelope<'a>> {
         is_error: false,
         is_whole: options.is_none(),
     })
+}
+
+/// Opens the arguments of a Python function that has only keyword arguments: `{"args": [], "kwargs": {…}}`.
+fn function_arguments<'a>(members: &JsonObject<'a>) -> Option<Envelope<'a>> {
+    /// A parameter of every tool in smolagents.
+    const FLAG: &str = "sanitize_inputs_outputs";
+    let given = members.get(&["kwargs"]).filter(|raw| raw.get().starts_with('{'))?;
+    let is_wrapper = members.entries().iter().all(|(name, raw)| match &**name {
+        "kwargs" => true,
+        "args" => raw.get().starts_with('[') && is_nothing(raw),
+        name => name == FLAG,
+    });
+    is_wrapper.then(|| plain(given))
+}
+
+/// Opens what a callback of `LangChain` gets of a tool: its input as a text and as an object, with tags and metadata.
+fn callback_input<'a>(members: &JsonObject<'a>) -> Option<Envelope<'a>> {
+    const MEMBERS: [&str; 5] = ["input_str", "inputs", "tags", "metadata", "kwargs"];
+    let text = members.get(&["input_str"])?;
+    if !members.entries().iter().all(|(name, _)| MEMBERS.contains(&&**name)) || members.len() < 3 {
+        return None;
+    }
+    let given = members.get(&["inputs"]).filter(|raw| raw.get().starts_with('{'));
+    let call_id = members.object(&["kwargs"]).and_then(|kwargs| kwargs.label(&["tool_call_id"]));
+    let content = EnvelopeContent::Raw(given.unwrap_or(text));
+    Some(Envelope { content, call_id, is_error: false, is_whole: false })
 }
 
 /// Opens a message serialized by `LangChain`: `{"type":…,"data":{…}}` or a constructor with `kwargs`. Returns its content and

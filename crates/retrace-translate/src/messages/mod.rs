@@ -20,11 +20,11 @@ use retrace_protocol::parse;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-pub(crate) use self::answer::{Answer, answer};
+pub(crate) use self::answer::{Answer, answer, answer_of_one_choice};
 use self::lists::is_unknown;
 pub use self::media::INLINE_MEDIA_CHARS;
 pub(crate) use self::seen_tools::{
-    Position, SeenKind, SeenTool, name_results, tie_results, tools_in, tools_in_history,
+    Position, SeenKind, SeenTool, name_results, tie_items, tie_results, tools_in, tools_in_history,
 };
 use crate::json::{label_of, text_of};
 
@@ -220,9 +220,10 @@ fn is_system(role: &str) -> bool {
 /// Returns the role by its common name.
 fn role_of(role: Cow<'_, str>) -> Cow<'_, str> {
     match &*role {
-        "model" | "ai" => Cow::Borrowed("assistant"),
+        // smolagents has roles of its own for both sides of a tool.
+        "model" | "ai" | "tool-call" => Cow::Borrowed("assistant"),
         "human" => Cow::Borrowed("user"),
-        "function" => Cow::Borrowed("tool"),
+        "function" | "tool-response" => Cow::Borrowed("tool"),
         _ => role,
     }
 }

@@ -116,11 +116,19 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
     Some(turn)
 }
 
-/// Opens a message serialized by `LangChain`.
+/// Opens a message serialized by `LangChain`, or an event of Logfire.
 fn raw_envelope(raw: &RawValue) -> Option<(&RawValue, &'static str)> {
     let text = raw.get();
     let may_be = text.starts_with('{') && (text.contains("\"data\"") || text.contains("\"kwargs\""));
-    may_be.then(|| envelope::langchain(&JsonObject::read(text)?)).flatten()
+    let members = may_be.then(|| JsonObject::read(text)).flatten()?;
+    envelope::langchain(&members).or_else(|| unknown_event(&members))
+}
+
+/// Returns the item of a response in an event of Logfire that has no form for it, with the role of the item.
+fn unknown_event<'a>(members: &JsonObject<'a>) -> Option<(&'a RawValue, &'static str)> {
+    let is_unknown = members.label(&["event.name"]).as_deref() == Some("gen_ai.unknown");
+    let item = members.get(&["data"]).filter(|raw| is_unknown && is_object(raw))?;
+    object::<RawMessage<'_>>(item).and_then(|read| self::item(&read, "assistant")).map(|_| (item, "assistant"))
 }
 
 /// Reads a message, or an item of a response among messages.
@@ -209,6 +217,15 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     }
     turn.parts = parts;
     Some(turn)
+}
+
+/// Returns true for the definition of a function. Langfuse's handler for LangChain records the tools of a request as messages of
+/// the role `tool` with such a content.
+pub(crate) fn is_definition(raw: &RawValue) -> bool {
+    let Some(members) = JsonObject::read(raw.get()) else { return false };
+    let function = members.object(&["function"]);
+    members.label(&["type"]).as_deref() == Some("function")
+        && function.is_some_and(|function| function.get(&["name"]).is_some() && function.get(&["arguments"]).is_none())
 }
 
 fn is_same_call(one: &TurnPart<'_>, other: &TurnPart<'_>) -> bool {

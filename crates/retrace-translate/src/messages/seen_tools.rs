@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use foldhash::{HashSet, HashSetExt as _};
 use serde_json::value::RawValue;
 
 use retrace_protocol::message::Text;
@@ -138,6 +139,54 @@ pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
         let mut places: Vec<_> = answers.collect();
         if places.len() == ids.len() {
             places.iter_mut().zip(ids).for_each(|(place, id)| **place = Some(id));
+        }
+    }
+}
+
+/// Gives calls the ids of their results where a history has the ids of items of a response instead, `fc_…`: the results of a
+/// turn stand in the order of its calls.
+pub(crate) fn tie_items(turns: &mut [Turn<'_>]) {
+    let parts = || {
+        turns
+            .iter()
+            .enumerate()
+            .flat_map(|(at, turn)| turn.parts.iter().enumerate().map(move |(n, part)| (at, n, part)))
+    };
+    let mut called = HashSet::new();
+    let mut answered = HashSet::new();
+    for (_, _, part) in parts() {
+        match part {
+            TurnPart::ToolCall { id: Some(id), .. } => drop(called.insert(id.as_ref())),
+            TurnPart::ToolResult { id: Some(id), .. } => drop(answered.insert(id.as_ref())),
+            _ => {}
+        }
+    }
+    let (mut open, mut results, mut ties) = (Vec::new(), Vec::new(), Vec::new());
+    let mut close = |open: &mut Vec<(usize, usize)>, results: &mut Vec<String>| {
+        if open.len() == results.len() {
+            ties.extend(open.drain(..).zip(results.drain(..)));
+        }
+        open.clear();
+        results.clear();
+    };
+    for (at, n, part) in parts() {
+        match part {
+            TurnPart::ToolCall { id: Some(id), .. } => {
+                if !results.is_empty() {
+                    close(&mut open, &mut results);
+                }
+                if id.starts_with("fc_") && !answered.contains(id.as_ref()) {
+                    open.push((at, n));
+                }
+            }
+            TurnPart::ToolResult { id: Some(id), .. } if !called.contains(id.as_ref()) => results.push(id.to_string()),
+            _ => {}
+        }
+    }
+    close(&mut open, &mut results);
+    for ((at, n), result) in ties {
+        if let Some(TurnPart::ToolCall { id, .. }) = turns.get_mut(at).and_then(|turn| turn.parts.get_mut(n)) {
+            *id = Some(Cow::Owned(result));
         }
     }
 }

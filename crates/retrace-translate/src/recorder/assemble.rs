@@ -80,8 +80,8 @@ impl RunAssembler<'_> {
             let stated = run.nodes.get(*at)?.executed_call.as_deref();
             Some((stated.or(matches.get(at).map(String::as_str))?, placed(*at)?))
         });
-        let is_call = |at: &usize| run.nodes.get(*at).is_some_and(Node::is_model_call);
-        let source_call = |span_id| tree.find(&span_id).filter(is_call).and_then(placed);
+        let shows_calls = |at: &usize| run.nodes.get(*at).is_some_and(Node::shows_calls);
+        let source_call = |span_id| tree.find(&span_id).filter(shows_calls).and_then(placed);
         let is_sent = |call_id: &str, span| run.live.as_ref().is_some_and(|live| live.has_sent(call_id, span));
         let (mut synthesized, sent) = synthesize_missing(self.origin, &run.tools, executed, source_call, is_sent);
 

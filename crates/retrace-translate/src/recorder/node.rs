@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use retrace_protocol::{Json, Span, SpanType};
 use serde_json::Value as JsonValue;
 
-use crate::dialect::Class;
+use crate::dialect::{Class, agentops};
 use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::same_call::{CallIdentity, Interval};
 use crate::span_reader::{Agent, SpanBuilder, SpanReader};
@@ -192,6 +192,12 @@ impl Node {
 
     pub(crate) fn interval(&self) -> Interval {
         (self.start, self.end)
+    }
+
+    /// Returns true for a span whose calls of tools are shown below it: a model call, or AgentOps's span of one call.
+    pub(crate) fn shows_calls(&self) -> bool {
+        let announces = |span: &Span| span.name.starts_with(agentops::CALLED);
+        self.is_model_call() || (self.class == Some(Class::Action) && self.span().is_some_and(announces))
     }
 
     /// Returns the features by which the span is compared with its ancestors and descendants.

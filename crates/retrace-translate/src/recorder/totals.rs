@@ -70,8 +70,32 @@ pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree) -> Vec<bool> {
     }
     count_answers_once(nodes, tree, &mut counts);
     count_neighbours_once(nodes, tree, &mut counts);
+    count_no_copies(nodes, tree, &mut counts);
     count_no_answers_again(nodes, tree, &mut counts);
     counts
+}
+
+/// Counts no usage of a step that is no call and repeats that of a call before it under the same parent: a step that handles a
+/// message of the model is recorded with the usage in that message.
+fn count_no_copies(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
+    let key = |at: usize, node: &Node| {
+        let tokens = node.span().map(|span| (span.input_tokens, span.output_tokens))?;
+        (tokens != (None, None)).then_some((tree.above(at).next(), tokens))
+    };
+    // The first end of a call with these tokens under this parent.
+    let mut ends: HashMap<_, u64> = HashMap::new();
+    for (at, call) in nodes.iter().enumerate().filter(|(_, node)| is_call(node)) {
+        if let Some(key) = key(at, call) {
+            ends.entry(key).and_modify(|end| *end = call.end.min(*end)).or_insert(call.end);
+        }
+    }
+    for (at, node) in nodes.iter().enumerate() {
+        let is_step = !is_call(node) && node.class.is_some() && counts.get(at) == Some(&true);
+        let is_copy = || key(at, node).and_then(|key| ends.get(&key)).is_some_and(|end| *end <= node.start);
+        if is_step && is_copy() {
+            set(counts, at, false);
+        }
+    }
 }
 
 /// Counts nothing that a recording has answered, nor the records of other libraries around it.
@@ -140,6 +164,9 @@ fn count_answers_once(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
     }
 }
 
+/// Number of calls that began within the time of a call and are compared with it: more are not side by side with it.
+const BESIDE: usize = 64;
+
 /// Counts one of two spans side by side that are one call in the records of two libraries, such as those of a framework and of
 /// the SDK below it, where neither is the parent of the other: the one with a response id.
 fn count_neighbours_once(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
@@ -160,13 +187,15 @@ fn count_neighbours_once(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
     }
     for at in without_id {
         let (Some(node), Some(beside)) = (nodes.get(at), identified.get_mut(&tree.above(at).next())) else { continue };
+        // They are ordered by start: those within the time of this call begin after it.
+        let first = beside.partition_point(|other| nodes.get(*other).is_some_and(|other| other.start < node.start));
         let is_same = |other: &usize| {
             nodes.get(*other).is_some_and(|other| {
                 node.scope != other.scope && is_within(other, node) && node.identity().repeats(&other.identity())
             })
         };
-        if let Some(place) = beside.iter().position(is_same) {
-            beside.remove(place);
+        if let Some(place) = beside.iter().skip(first).take(BESIDE).position(is_same) {
+            beside.remove(first + place);
             set(counts, at, false);
         }
     }

@@ -4,18 +4,23 @@ use std::borrow::Cow;
 
 use retrace_protocol::json::{is_strict, without_nul};
 use retrace_protocol::metadata::{SpanMetadata, TraceMetadata};
+use retrace_protocol::parse;
 use retrace_protocol::{Id, Json, Span, Timestamp};
 use serde_json::Value as JsonValue;
+use serde_json::value::RawValue;
 
 use crate::dialect::{Class, dialect_of_rank};
 use crate::fields::Field;
 use crate::json::JsonObject;
+use crate::messages::provider_message;
 use crate::messages::tool_definitions::{self, ToolDefinitions};
 use crate::messages::{Position, SeenTool};
 use crate::options::Options;
 use crate::span_reader::classify::Classified;
 use crate::span_reader::failure::{Ending, compose, failure};
-use crate::span_reader::{ENVIRONMENT, ScopeCache, SpanBuilder, SpanReader, operation_to_keep, provider_name};
+use crate::span_reader::{
+    ENVIRONMENT, ScopeCache, SpanBuilder, SpanReader, called_by_mcp, operation_to_keep, provider_name,
+};
 use crate::usage;
 use crate::view::{SpanView, Value};
 
@@ -73,7 +78,11 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
             .map(Cow::into_owned);
         let used = usage::used(fields, class == Some(Class::Model));
         (span.input_tokens, span.output_tokens, metadata.usage) = (used.input, used.output, used.parts);
-        span.cost = usage::cost(fields).or_else(|| self.list_price(span, metadata));
+        // OpenLIT states a cost of 0 for a model whose price it does not know.
+        let is_openlit =
+            |(key, value): (&str, Value<'_>)| key == "telemetry.sdk.name" && value.as_text() == Some("openlit");
+        let is_stated = |cost: &f64| *cost != 0.0 || !self.view.attributes().any(is_openlit);
+        span.cost = usage::cost(fields).filter(is_stated).or_else(|| self.list_price(span, metadata));
         span.token_ids = fields.consume(Field::TokenIds, list);
         span.logprobs = fields.consume(Field::Logprobs, list);
         // Last, because it keeps the attributes that nothing before has consumed.
@@ -132,7 +141,10 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         own(Field::Name)
             .or_else(|| match self.classified.class {
                 Some(Class::Tool) => {
-                    own(Field::ToolName).or_else(|| own(Field::EntityName)).or_else(|| own(Field::Callee))
+                    let named = own(Field::ToolName).or_else(|| own(Field::EntityName)).or_else(|| own(Field::Callee));
+                    named.or_else(|| {
+                        called_by_mcp(self.view.name()).map(|name| Cow::Owned(without_nul(name).into_owned()))
+                    })
                 }
                 Some(Class::Agent) if self.is_workflow() => {
                     own(Field::WorkflowName).or_else(|| own(Field::EntityName)).or_else(|| own(Field::AgentName))
@@ -228,6 +240,13 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
     /// Returns the tools of a request that was recorded whole.
     fn requested_tools(&self) -> Option<ToolDefinitions> {
         let input = self.fields.value(Field::Input).filter(|_| self.class() == Some(Class::Model))?.as_json_text()?;
+        if input.trim_start().starts_with('[') {
+            let messages = parse::from_strict_str::<Vec<&RawValue>>(input)?;
+            let contents = messages.into_iter().filter_map(|raw| JsonObject::read(raw.get())?.get(&["content"]));
+            let defined: Vec<&RawValue> = contents.filter(|raw| provider_message::is_definition(raw)).collect();
+            let defined = (!defined.is_empty()).then(|| Json::from_serialize(&defined))?;
+            return tool_definitions::read_tool_definitions(defined.as_str());
+        }
         let request = JsonObject::read(input).filter(|_| is_strict(input))?;
         let tools = ["tools", "functions"];
         let offered = request.get(&tools).or_else(|| request.object(&["config"])?.get(&tools));

@@ -17,9 +17,10 @@ use crate::json::text_of;
 use crate::json::{redacted, redacted_text};
 use crate::messages::envelope;
 use crate::messages::provider_body;
+use crate::messages::provider_message;
 use crate::messages::{
-    Answer, Position, SeenTool, Turn, TurnPart, answer, conversation, embedded, has_images, has_others, is_repeated,
-    name_results, says_more, tie_results, tools_in, tools_in_history,
+    Answer, Position, SeenTool, Turn, TurnPart, answer, answer_of_one_choice, conversation, embedded, has_images,
+    has_others, is_repeated, name_results, says_more, tie_items, tie_results, tools_in, tools_in_history,
 };
 use crate::span_reader::SpanReader;
 use crate::view::{SpanView, Value};
@@ -46,6 +47,12 @@ impl<V: SpanView> SpanReader<'_, V> {
         let history = self.turns(Field::InputMessages);
         let history =
             history.map(|turns| self.fuller(turns, [Field::InputMessages, Field::Input], provider_body::request));
+        let history = history.filter(|turns| {
+            // Messages without content are no input of an agent that recorded another one.
+            let is_call = class == Some(Class::Model);
+            is_call || turns.iter().any(|turn| !turn.parts.is_empty()) || self.fields.get(Field::Input).is_none()
+        });
+        let history = history.filter(|turns| !turns.is_empty());
         let answered = self.turns(Field::OutputMessages);
         let answered =
             answered.map(|turns| self.fuller(turns, [Field::OutputMessages, Field::Output], provider_body::response));
@@ -64,8 +71,11 @@ impl<V: SpanView> SpanReader<'_, V> {
         ];
         let mut history = history.or(prompt);
         history.iter_mut().for_each(|turns| {
+            // They are among the offered tools.
+            turns.retain(|turn| !is_tool_definition(turn));
             name_results(turns);
             tie_results(turns);
+            tie_items(turns);
         });
         let has_parts = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
         let answered = answered.or(conversation_parts.output);
@@ -74,6 +84,7 @@ impl<V: SpanView> SpanReader<'_, V> {
             true => answered,
             false => self.exchanged(Field::Output, provider_body::response).or(answered),
         };
+        self.announced_call().into_iter().for_each(|call| seen(call, Position::Answer));
         if class == Some(Class::Model) {
             history.iter().flat_map(|turns| tools_in_history(turns)).for_each(|(tool, position)| seen(tool, position));
             answered.iter().flat_map(|turns| tools_in(turns)).for_each(|tool| seen(tool, Position::Answer));
@@ -98,7 +109,9 @@ impl<V: SpanView> SpanReader<'_, V> {
             })
         });
         let is_foreign = has_others(&answered);
-        io.answer = answered.map(answer).unwrap_or_default();
+        // The Responses API gives one choice, whose items some record as a message each.
+        let is_one_choice = self.fields.text(Field::ResponseId).is_some_and(|id| id.starts_with("resp_"));
+        io.answer = answered.map(if is_one_choice { answer_of_one_choice } else { answer }).unwrap_or_default();
         if is_foreign {
             io.answer.output = io.answer.output.map(|json| redacted(json, Place::Parts));
             io.answer.others = io.answer.others.map(|json| redacted(json, Place::Parts));
@@ -216,7 +229,9 @@ impl<V: SpanView> SpanReader<'_, V> {
             let whole = || inner(value).or_else(|| Json::parse_strict(value.as_json_text()?));
             let cut = || repair(value.as_json_text().filter(|text| text.len() >= LEAST_CUT)?);
             let cut = || cut().inspect(|_| self.fields.truncated.set(true));
-            let stated = text.or_else(whole).or_else(cut).unwrap_or_else(|| json_or_text(value));
+            let is_given = matches!(field, Field::Input | Field::ToolArguments) && self.class() == Some(Class::Tool);
+            let python = || python_object(value.as_text().filter(|_| is_given)?);
+            let stated = text.or_else(whole).or_else(python).or_else(cut).unwrap_or_else(|| json_or_text(value));
             Some(redacted(stated, self.place(field)))
         })
     }
@@ -290,6 +305,20 @@ fn only_result<'a>(turn: &Turn<'a>, call_id: Option<&str>) -> Option<&'a RawValu
         }
         _ => None,
     }
+}
+
+/// Returns true for a turn that is the definition of a tool instead of its result.
+fn is_tool_definition(turn: &Turn<'_>) -> bool {
+    match turn.parts.as_slice() {
+        [TurnPart::ToolResult { id: None, result: Some(raw), .. }] => provider_message::is_definition(raw),
+        _ => false,
+    }
+}
+
+/// Reads Python's text form of an object whose strings need no escapes. Python quotes a string with an apostrophe in another way.
+fn python_object(text: &str) -> Option<Json> {
+    let is_plain = text.starts_with("{'") && !text.contains(['"', '\\']);
+    is_plain.then(|| Json::parse_strict(&text.replace('\'', "\""))).flatten()
 }
 
 fn is_structured(text: &str) -> bool {

@@ -22,15 +22,18 @@ use std::sync::Arc;
 
 use retrace_protocol::SpanType;
 use retrace_protocol::json::without_nul;
+use retrace_protocol::parse;
 
 pub(crate) use self::scope_cache::ScopeCache;
 pub(crate) use self::span_builder::SpanBuilder;
 use crate::dialect::{
-    Class, DIALECTS, KeyMeaning, MessageEvent, dialect_of_rank, home_of, is_content_event, meaning_at, message_event,
+    Class, DIALECTS, KeyMeaning, MessageEvent, agentops, dialect_of_rank, home_of, is_content_event, meaning_at,
+    message_event,
 };
 use crate::fields::{Field, FieldValue, Fields, FlattenedValue, PrefixedValue};
 use crate::json::JsonObject;
 use crate::messages::provider_body::ResponseFacts;
+use crate::messages::{SeenKind, SeenTool};
 pub(crate) use crate::span_reader::classify::stated_type;
 use crate::span_reader::classify::{Classified, classify, kind_leads};
 use crate::span_reader::conversation::RepairedMessages;
@@ -117,7 +120,10 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         if !genai {
             fields.clear_fields(|rank| dialect_of_rank(rank).is_some_and(|dialect| dialect.genai_spans_only));
         }
-        let classified = classify(&fields, || genai.then(|| hinted(view, home)).flatten());
+        let classified = match is_bookkeeping(&fields, view.name()) {
+            true => Classified { class: Some(Class::Action), span_type: SpanType::Action },
+            false => classify(&fields, || genai.then(|| hinted(view, home)).flatten()),
+        };
         let is_call = classified.class == Some(Class::Model);
         if !is_call && kind_leads(fields.get(Field::Kind)) {
             fields.move_to(Field::InputMessages, Field::Input);
@@ -145,6 +151,15 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
     /// Returns the name of the executed tool.
     pub(crate) fn tool_name(&self) -> Cow<'_, str> {
         tool_name(&self.fields, self.view.name())
+    }
+
+    /// Returns the tool call that the span announces instead of executing it.
+    pub(crate) fn announced_call(&self) -> Option<SeenTool<'_>> {
+        let fields = Some(&self.fields).filter(|fields| is_announced_call(fields, self.view.name()))?;
+        let arguments = fields.value(Field::ToolArguments).and_then(Value::as_json_text);
+        let arguments = arguments.and_then(parse::from_strict_str);
+        let (id, name) = (fields.label(Field::ToolCallId)?, fields.label(Field::ToolName)?);
+        Some(SeenTool { id, kind: SeenKind::Call { name, arguments } })
     }
 
     pub(crate) fn is_genai(&self) -> bool {
@@ -191,7 +206,9 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
     }
 
     pub(crate) fn session(&self) -> Option<String> {
-        self.fields.label_string(Field::SessionId).or_else(|| self.parameters.conversation.clone())
+        // Some write an absent id as JSON.
+        let stated = self.fields.label_string(Field::SessionId).filter(|id| id != "null");
+        stated.or_else(|| self.parameters.conversation.clone())
     }
 
     pub(crate) fn user(&self) -> Option<String> {
@@ -286,7 +303,28 @@ fn place<'a>(
 /// Returns the name of the executed tool.
 fn tool_name<'s>(fields: &'s Fields<'_>, span: &'s str) -> Cow<'s, str> {
     let named = [Field::ToolName, Field::EntityName, Field::Callee].into_iter().find_map(|field| fields.label(field));
-    named.unwrap_or(Cow::Borrowed(span))
+    named.or_else(|| called_by_mcp(span).map(Cow::Borrowed)).unwrap_or(Cow::Borrowed(span))
+}
+
+/// Returns the name of the tool in the name of a span of MCP, where it is after the method.
+fn called_by_mcp(span: &str) -> Option<&str> {
+    span.split_once("tools/call ").map(|(_, name)| name).filter(|name| !name.is_empty())
+}
+
+/// Returns true for a span that claims a model call or a tool where its library only prepares one or joins the results of
+/// several: `LlamaIndex` makes a span of every method of a model, ADK one of the event that joins parallel results, and
+/// AgentOps one of every tool call in a response.
+fn is_bookkeeping(fields: &Fields<'_>, span: &str) -> bool {
+    fields.get(Field::SpanType).is_none()
+        && (span.ends_with("._prepare_chat_with_tools")
+            || fields.text(Field::ToolName) == Some("(merged tools)")
+            || is_announced_call(fields, span))
+}
+
+/// Returns true for AgentOps's span of a tool call in a response.
+fn is_announced_call(fields: &Fields<'_>, span: &str) -> bool {
+    span.starts_with(agentops::CALLED)
+        && fields.text(Field::Kind).is_some_and(|kind| kind.starts_with(agentops::CALLED_KIND))
 }
 
 /// Returns the name of an operation without a copy if it is a frequent one.

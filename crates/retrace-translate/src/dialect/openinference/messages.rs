@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use retrace_protocol::message::decode;
 use retrace_protocol::parse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -23,6 +24,9 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
 struct RawElement<'a> {
     #[serde(borrow)]
     message: Option<&'a RawValue>,
+    /// Tool results of a message, as the instrumentation of AutoGen records them.
+    #[serde(borrow)]
+    function: Vec<&'a RawValue>,
     #[serde(borrow, alias = "completion", alias = "embedding")]
     prompt: Option<RawText<'a>>,
     #[serde(borrow, rename = "prompt.text", alias = "completion.text", alias = "embedding.text")]
@@ -152,15 +156,20 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let role = message.role.and_then(role_label).unwrap_or(Cow::Borrowed("user"));
     let name = message.name.and_then(label_of);
     let content = message.content.filter(|content| content.get() != "null");
+    let mut contents = Parts::new();
+    message.contents.into_iter().for_each(|item| parts_of(item, &mut contents));
+    // Some record the text of the contents a second time, as the content.
+    let content = content.filter(|content| !repeats(&contents, content));
     let id = message.tool_call_id.and_then(label_of);
     let mut parts = Parts::new();
-    if id.is_some() || (matches!(&*role, "tool" | "function") && content.is_some() && message.contents.is_empty()) {
+    if id.is_some() || (matches!(&*role, "tool" | "function") && content.is_some() && contents.is_empty()) {
         parts.push(TurnPart::ToolResult { id, name: name.clone(), result: content });
         parts.extend(keep_role_beside_result(&role));
     } else {
         parts.extend(content.map(|content| text_of(content).map_or(TurnPart::Other(content), TurnPart::Text)));
     }
-    message.contents.into_iter().for_each(|item| parts_of(item, &mut parts));
+    parts.extend(contents);
+    parts.extend(element.function.into_iter().map(|raw| result(raw).unwrap_or(TurnPart::Other(raw))));
     // Calls may be repeated among the contents, for their order.
     for call in message.tool_calls.into_iter().filter_map(called) {
         if !parts.iter().any(|part| is_same_call(part, &call)) {
@@ -173,6 +182,36 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
         parts.push(TurnPart::ToolCall { id: None, name, arguments });
     }
     Some(Turn { role, name, parts, finish_reason: None })
+}
+
+/// Returns true if a content is the text of one of these parts, or of all of them.
+fn repeats(parts: &[TurnPart<'_>], content: &RawValue) -> bool {
+    let text = |part: &TurnPart<'_>| match part {
+        TurnPart::Text(text) => Some(text.decoded().into_owned()),
+        _ => None,
+    };
+    let texts: Vec<String> = parts.iter().filter_map(text).collect();
+    !texts.is_empty() && text_of(content).is_some() && {
+        let content = decode(content);
+        texts.iter().any(|text| *text == content) || texts.concat() == content || texts.join("\n") == content
+    }
+}
+
+#[derive(Deserialize)]
+struct RawResult<'a> {
+    #[serde(borrow)]
+    call_id: &'a RawValue,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// Reads the result of a tool in a message of AutoGen.
+fn result(raw: &RawValue) -> Option<TurnPart<'_>> {
+    let result: RawResult<'_> = parse::from_str(raw.get())?;
+    let (id, name) = (label_of(result.call_id), result.name.and_then(label_of));
+    Some(TurnPart::ToolResult { id, name, result: Some(result.content) })
 }
 
 fn turn_with<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
