@@ -97,12 +97,14 @@ fn is_machinery(raw: &RawValue) -> bool {
 pub(crate) fn name_results(turns: &mut [Turn<'_>]) {
     let is_tool = |role: &str| matches!(role, "tool" | "function");
     let is_message = |role: &str| role.is_empty() || (ROLES.contains(&role) && !is_tool(role));
-    if turns.iter().all(|turn| is_message(&turn.role)) {
+    let may_be_result =
+        |turn: &Turn<'_>| matches!(turn.parts.as_slice(), [TurnPart::Text(Text::Token(_))]) && !is_message(&turn.role);
+    if !turns.iter().any(may_be_result) {
         return;
     }
-    let mut called: Vec<String> = Vec::new();
+    let mut called: HashSet<String> = HashSet::default();
     for turn in turns {
-        let is_called = || called.iter().any(|name| *name == turn.role);
+        let is_called = || called.contains(&*turn.role);
         match turn.parts.as_slice() {
             [TurnPart::Text(Text::Token(raw))] if !is_message(&turn.role) && (is_tool(&turn.role) || is_called()) => {
                 let result = Some(*raw);
@@ -146,6 +148,11 @@ pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
 /// Gives calls the ids of their results where a history has the ids of items of a response instead, `fc_…`: the results of a
 /// turn stand in the order of its calls.
 pub(crate) fn tie_items(turns: &mut [Turn<'_>]) {
+    let is_item = |id: &str| id.starts_with("fc_");
+    let has_item = |part: &TurnPart<'_>| matches!(part, TurnPart::ToolCall { id: Some(id), .. } if is_item(id));
+    if !turns.iter().any(|turn| turn.parts.iter().any(has_item)) {
+        return;
+    }
     let parts = || {
         turns
             .iter()
@@ -175,7 +182,7 @@ pub(crate) fn tie_items(turns: &mut [Turn<'_>]) {
                 if !results.is_empty() {
                     close(&mut open, &mut results);
                 }
-                if id.starts_with("fc_") && !answered.contains(id.as_ref()) {
+                if is_item(id) && !answered.contains(id.as_ref()) {
                     open.push((at, n));
                 }
             }
