@@ -59,9 +59,10 @@ fn operation(kind: &str) -> Option<Class> {
 }
 
 /// Returns the output of a function that returned no object, `{"outputs": …}`.
-pub(super) fn unwrapped(json: &str) -> Option<&RawValue> {
-    let members = JsonObject::read(json).filter(|members| members.len() == 1)?;
-    members.get(&["outputs"])
+pub(super) fn unwrapped(field: Field, json: &str) -> Option<&RawValue> {
+    let is_output = matches!(field, Field::OutputMessages | Field::Output | Field::ToolResult);
+    let members = JsonObject::read(json).filter(|members| is_output && members.len() == 1)?;
+    members.get(&["outputs"]).filter(|inner| !inner.get().starts_with('{'))
 }
 
 /// Returns true for a JSON text with messages that LangChain serialised. Such a text has more than its messages.

@@ -16,6 +16,7 @@ use crate::fields::{FlattenedKey, LeafType};
 use crate::json::{JsonObject, elements};
 use crate::json::{label_of, text_of};
 use crate::messages::lists;
+use crate::messages::provider_message::sdk_result;
 use crate::messages::{Parts, Source, Turn, TurnPart, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -202,11 +203,7 @@ fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
         "text" => TurnPart::Text(part.text(&["text"])?),
         "reasoning" => TurnPart::Reasoning(part.text(&["text"])?),
         "tool-call" => tool_call(&part)?,
-        "tool-result" | "tool-error" => TurnPart::ToolResult {
-            id: part.label(&["toolCallId"]),
-            name: part.label(&["toolName"]),
-            result: part.get(&["output", "result", "error"]).map(result),
-        },
+        "tool-result" | "tool-error" => sdk_result(&part),
         "image" | "file" | "reasoning-file" => file(&part)?,
         _ => return None,
     })
@@ -218,12 +215,6 @@ fn tool_call<'a>(call: &JsonObject<'a>) -> Option<TurnPart<'a>> {
         name: call.label(&["toolName"])?,
         arguments: call.get(&["input", "args"]),
     })
-}
-
-/// Returns the result of a tool: `{"type":"json","value":…}` or, in older versions, the value itself.
-fn result(raw: &RawValue) -> &RawValue {
-    let typed = JsonObject::read(raw.get()).filter(|members| members.label(&["type"]).is_some());
-    typed.and_then(|members| members.get(&["value"])).unwrap_or(raw)
 }
 
 /// Reads an image or a file: base64 or a URL, by itself or in an object.

@@ -229,9 +229,6 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a
         is_call = members.get(&["params"]).is_none();
         members = inner;
     }
-    if let Some(given) = arguments_of_call(&members) {
-        return Some(given);
-    }
     let called = members.label(&["tool_name", "toolName", "name"]);
     is_call |= members.label(&["type"]).is_some_and(|kind| matches!(&*kind, "tool_call" | "tool_use"));
     is_call |= members.get(&["tool_name", "toolName"]).is_some();
@@ -249,10 +246,15 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a
     Some(Envelope { content: EnvelopeContent::Raw(inner), call_id, is_error: false, is_whole })
 }
 
-/// Opens the arguments of a function that was called with one object, `{"args":[{…}]}`, or with one object and the options of the
-/// call, as the tools of the Vercel AI SDK are.
-fn arguments_of_call<'a>(members: &JsonObject<'a>) -> Option<Envelope<'a>> {
-    let given = members.list(&["args"]).filter(|_| members.len() == 1)?;
+/// Opens the input of a tool: as [`arguments`], or those of the function that was called with one object, `{"args":[{…}]}`, or with
+/// one object and the options of the call, as the tools of the Vercel AI SDK are. Where a library states arguments as such, `args`
+/// is one of them.
+pub(crate) fn input<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a>> {
+    arguments_of_call(raw).or_else(|| arguments(raw, tool))
+}
+
+fn arguments_of_call(raw: &RawValue) -> Option<Envelope<'_>> {
+    let given = JsonObject::read(raw.get()).filter(|members| members.len() == 1)?.list(&["args"])?;
     let (inner, options) = match given.as_slice() {
         [inner] => (*inner, None),
         [inner, options] => (*inner, Some(JsonObject::read(options.get())?)),

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
+use foldhash::{HashSet, HashSetExt as _};
 use retrace_protocol::message::Text;
+use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use super::{ROLES, Turn, TurnPart};
@@ -99,9 +99,9 @@ pub(crate) fn name_results(turns: &mut [Turn<'_>]) {
     if turns.iter().all(|turn| is_message(&turn.role)) {
         return;
     }
-    let mut called: Vec<String> = Vec::new();
+    let mut called: HashSet<String> = HashSet::new();
     for turn in turns {
-        let is_called = || called.iter().any(|name| *name == turn.role);
+        let is_called = || called.contains(&*turn.role);
         match turn.parts.as_slice() {
             [TurnPart::Text(Text::Token(raw))] if !is_message(&turn.role) && (is_tool(&turn.role) || is_called()) => {
                 let result = Some(*raw);
