@@ -180,14 +180,18 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
 
 /// Reads a content: a text, a list of parts, or, for instructions, a message.
 fn parts(content: &RawValue) -> Parts<'_> {
+    let inner = || JsonObject::read(content.get()).and_then(|message| message.get(&["content"]));
+    text_or_list(content)
+        .or_else(|| text_or_list(inner()?))
+        .unwrap_or_else(|| smallvec![TurnPart::Other(content)])
+}
+
+fn text_or_list(content: &RawValue) -> Option<Parts<'_>> {
     if let Some(text) = text_of(content) {
-        return smallvec![TurnPart::Text(text)];
+        return Some(smallvec![TurnPart::Text(text)]);
     }
-    if let Some(listed) = elements(content) {
-        return listed.into_iter().map(|raw| part(raw).unwrap_or(TurnPart::Other(raw))).collect();
-    }
-    let inner = JsonObject::read(content.get()).and_then(|message| message.get(&["content"]));
-    inner.map_or_else(|| smallvec![TurnPart::Other(content)], parts)
+    let listed = elements(content)?;
+    Some(listed.into_iter().map(|raw| part(raw).unwrap_or(TurnPart::Other(raw))).collect())
 }
 
 fn part(raw: &RawValue) -> Option<TurnPart<'_>> {

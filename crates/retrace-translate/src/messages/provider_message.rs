@@ -68,6 +68,9 @@ struct RawMessage<'a> {
     messages: Option<&'a RawValue>,
 }
 
+/// Objects that may surround a message: a choice or a candidate, and what serialised it. In deeper ones no library has a message.
+const ENVELOPES: usize = 4;
+
 /// Reads a list of messages or a single one; returns `None` for anything else.
 pub(crate) fn messages(json: &str) -> Option<Vec<Turn<'_>>> {
     match json.trim_start().as_bytes().first()? {
@@ -84,8 +87,14 @@ pub(crate) fn message(raw: &RawValue) -> Option<Turn<'_>> {
 
 /// Reads one message or one choice, with `role` as the default role.
 pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Turn<'a>> {
+    message_within(raw, role, ENVELOPES)
+}
+
+/// Reads a message that up to so many objects surround.
+fn message_within<'a>(raw: &'a RawValue, role: &'static str, envelopes: usize) -> Option<Turn<'a>> {
+    let opened = |inner, role| message_within(inner, role, envelopes.checked_sub(1)?);
     if let Some((inner, role)) = raw_envelope(raw) {
-        return message_of(inner, role).map(|turn| Turn { role: Cow::Borrowed(role), ..turn });
+        return opened(inner, role).map(|turn| Turn { role: Cow::Borrowed(role), ..turn });
     }
     let mut read: RawMessage<'_> = object(raw)?;
     if read.role.is_none() && read.kind.and_then(label_of).as_deref() == Some("error") {
@@ -96,7 +105,7 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
         Some(inner) if is_object(inner) => {
             let beside = read.tool_calls;
             if raw_envelope(inner).is_some() {
-                return Some(Turn { finish_reason, ..message_of(inner, role)? });
+                return Some(Turn { finish_reason, ..opened(inner, role)? });
             }
             read = object(inner)?;
             read.tool_calls = read.tool_calls.or(beside);
@@ -106,7 +115,7 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
         _ => {}
     }
     if let Some(inner) = read.content.filter(|inner| is_object(inner))
-        && let Some(turn) = message_of(inner, role)
+        && let Some(turn) = opened(inner, role)
     {
         // A candidate of Gemini.
         return Some(Turn { finish_reason, ..turn });
