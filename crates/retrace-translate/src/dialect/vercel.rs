@@ -181,9 +181,7 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
 /// Reads a content: a text, a list of parts, or, for instructions, a message.
 fn parts(content: &RawValue) -> Parts<'_> {
     let inner = || JsonObject::read(content.get()).and_then(|message| message.get(&["content"]));
-    text_or_list(content)
-        .or_else(|| text_or_list(inner()?))
-        .unwrap_or_else(|| smallvec![TurnPart::Other(content)])
+    text_or_list(content).or_else(|| text_or_list(inner()?)).unwrap_or_else(|| smallvec![TurnPart::Other(content)])
 }
 
 fn text_or_list(content: &RawValue) -> Option<Parts<'_>> {

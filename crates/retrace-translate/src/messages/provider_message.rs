@@ -370,8 +370,7 @@ pub(crate) fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
 /// which is what the tool returned, whatever members that has.
 pub(crate) fn sdk_result<'a>(part: &JsonObject<'a>) -> TurnPart<'a> {
     const TYPES: [&str; 5] = ["text", "json", "content", "error-text", "error-json"];
-    let is_typed =
-        |output: &JsonObject<'_>| output.label(&["type"]).is_some_and(|kind| TYPES.contains(&&*kind));
+    let is_typed = |output: &JsonObject<'_>| output.label(&["type"]).is_some_and(|kind| TYPES.contains(&&*kind));
     let typed = part.object(&["output"]).filter(is_typed);
     TurnPart::ToolResult {
         id: part.label(&["toolCallId"]),

@@ -204,8 +204,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         // A function that was called without arguments has no input; a tool has been called with none.
         let is_empty = |raw: &RawValue| matches!(raw.get(), "{}" | "[]");
         let given = || (dialect.unwrapped)(field, self.fields.value(field).and_then(Value::as_json_text)?);
-        if field == Field::Input && self.class() != Some(Class::Tool) && given().is_some_and(is_empty)
-        {
+        if field == Field::Input && self.class() != Some(Class::Tool) && given().is_some_and(is_empty) {
             self.fields.mark_consumed(field);
             return None;
         }
