@@ -286,7 +286,7 @@ fn a_message_is_sought_in_a_few_objects() {
         for key in ["gen_ai.prompt", "gen_ai.input.messages", "ai.prompt.messages", "mastra.model_step.input"] {
             let call = chat(1, 0).with_value(key, Value::Str(text.clone().into()));
             let spans = run_of(&[call]).1;
-            assert!(spans[0].input.is_some(), "{key} {}", &text[..40]);
+            assert!(spans[0].input.is_some(), "{key} {text:.40}");
         }
     }
 }
