@@ -64,25 +64,33 @@ pub(super) struct ScopeLogs {
     pub(super) log_records: Elements<LogRecord>,
 }
 
-/// Spans or log records of one resource, as an element of a list that no request surrounds.
+/// An element of a list that no request surrounds: spans and log records of one resource, or a request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct OfResource {
+pub(crate) struct Listed {
     resource: Shared<Resource>,
     #[serde(alias = "scope_spans")]
     scope_spans: Elements<ScopeSpans>,
     #[serde(alias = "scope_logs")]
     scope_logs: Elements<ScopeLogs>,
+    #[serde(alias = "resource_spans")]
+    resource_spans: Elements<ResourceSpans>,
+    #[serde(alias = "resource_logs")]
+    resource_logs: Elements<ResourceLogs>,
 }
 
-impl From<Elements<OfResource>> for Request {
-    fn from(list: Elements<OfResource>) -> Self {
+impl From<Elements<Listed>> for Request {
+    fn from(list: Elements<Listed>) -> Self {
         let mut request = Self::default();
         request.resource_spans.unreadable = list.unreadable;
-        for OfResource { resource, scope_spans, scope_logs } in list.those {
+        for listed in list.those {
+            request.resource_spans.append(listed.resource_spans);
+            request.resource_logs.append(listed.resource_logs);
+            let (resource, scope_spans, scope_logs) = (listed.resource, listed.scope_spans, listed.scope_logs);
             if scope_logs.has_something() {
-                request.resource_logs.those.push(ResourceLogs { resource, scope_logs });
-            } else {
+                request.resource_logs.those.push(ResourceLogs { resource: resource.clone(), scope_logs });
+            }
+            if scope_spans.has_something() {
                 request.resource_spans.those.push(ResourceSpans { resource, scope_spans });
             }
         }
@@ -142,7 +150,10 @@ macro_rules! message {
 
 message!(record ResourceSpans, ResourceSpans, |of_resource| of_resource.scope_spans.has_something());
 message!(record ScopeSpans, ScopeSpans, |of_scope| of_scope.spans.has_something());
-message!(record OfResource, OfResource, |of| of.scope_spans.has_something() || of.scope_logs.has_something());
+message!(record Listed, Listed, |listed| listed.scope_spans.has_something()
+    || listed.scope_logs.has_something()
+    || listed.resource_spans.has_something()
+    || listed.resource_logs.has_something());
 message!(record ResourceLogs, ResourceLogs, |of_resource| of_resource.scope_logs.has_something());
 message!(record ScopeLogs, ScopeLogs, |of_scope| of_scope.log_records.has_something());
 message!(Resource, ResourceFields);

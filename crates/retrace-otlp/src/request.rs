@@ -13,7 +13,7 @@ use prost::Message as _;
 use retrace_protocol::read::Refusal;
 use thiserror::Error;
 
-use crate::json::{Elements, OfResource, Request as JsonRequest, Unreadable};
+use crate::json::{Elements, Listed, Request as JsonRequest, Unreadable};
 use crate::json_body::{json_body, json_text};
 use crate::protobuf::salvage;
 use crate::trace::{OtlpEvent, OtlpResource, OtlpSpan};
@@ -181,15 +181,15 @@ impl OtlpRequest {
         json_body(body).map(Self::from_message)
     }
 
-    /// Decodes a JSON message of a queue: a request, or the list of resources that some collectors write without the object
-    /// around it.
+    /// Decodes a JSON message of a queue: a request, or a list of what some collectors write without the object around it, resources
+    /// with their spans and log records. The list may have requests too.
     ///
     /// # Errors
     /// Returns a refusal if the message has neither shape.
     pub fn from_json_message(message: &[u8]) -> Result<Self, Refusal> {
         match std::str::from_utf8(message) {
             Ok(text) if text.trim_start().starts_with('[') => {
-                json_text::<Elements<OfResource>>(text).map(|list| Self::from_message(list.into()))
+                json_text::<Elements<Listed>>(text).map(|list| Self::from_message(list.into()))
             }
             _ => Self::from_json(message),
         }
@@ -251,7 +251,7 @@ pub(crate) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
             .map(|request| request.map(OtlpRequest::from_message))
             .collect::<Result<_, serde_json::Error>>()
             .map_err(|error| OtlpError::new("JSON", &error)),
-        Some(b'[') => serde_json::from_slice::<Elements<OfResource>>(text)
+        Some(b'[') => serde_json::from_slice::<Elements<Listed>>(text)
             .map(|list| vec![OtlpRequest::from_message(list.into())])
             .map_err(|error| OtlpError::new("JSON", &error)),
         Some(_) => Ok(vec![protobuf(input)?]),
@@ -331,13 +331,15 @@ mod tests {
             {"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "a"}}], "droppedAttributesCount": 0},
              "scopeSpans": [{"scope": {"name": "s"}, "spans": [span(1), {"name": 7}, span(2)]}]},
             {"resource": null, "scopeLogs": [{"logRecords": [record]}]},
+            {"scopeSpans": [{"spans": [span(3)]}], "scopeLogs": [{"logRecords": [record]}]},
+            {"resourceSpans": [{"scopeSpans": [{"spans": [span(4), {}]}]}], "resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]},
             7,
             {},
         ]);
         let text = format!(" {list}");
         let from_file = requests(text.as_bytes()).unwrap().remove(0);
         for request in [OtlpRequest::from_json_message(text.as_bytes()).unwrap(), from_file] {
-            assert_eq!((request.spans.len(), request.events.len(), request.unreadable.count), (2, 1, 2), "{request:?}");
+            assert_eq!((request.spans.len(), request.events.len(), request.unreadable.count), (4, 3, 2), "{request:?}");
         }
         assert!(OtlpRequest::from_json(text.as_bytes()).is_err(), "over HTTP a body is an object");
         assert_eq!(OtlpRequest::from_json_message(b"{}").unwrap().spans.len(), 0);

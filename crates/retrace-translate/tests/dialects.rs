@@ -747,6 +747,23 @@ fn a_function_traced_by_langsmith_stands_without_its_wrappers() {
     assert_eq!(metadata(of("tide"))["tool_call_id"], "c");
     assert_eq!(messages(of("ChatOpenAI")), value!([{"role": "user", "content": "Tide?"}]));
     assert_eq!(trace.output.unwrap().as_str(), "\"At 04:12.\"");
+    // An input has no such wrapper, and an object has none either.
+    let own = r#"{"outputs":{"high":"04:12"}}"#;
+    let chain = span(1, 0, "check").with("langsmith.span.kind", "chain");
+    let translated = span_of(&chain.with("gen_ai.prompt", own).with("gen_ai.completion", own));
+    for kept in [translated.input, translated.output] {
+        assert_eq!(json(kept.as_ref()), value!({"outputs": {"high": "04:12"}}));
+    }
+}
+
+/// One level of the wrapper is opened: each more would be another call of the reader, and another pass over the text.
+#[test]
+fn arguments_in_arguments_are_no_request() {
+    const DEPTH: usize = 50_000;
+    let request = r#"{"messages":[{"role":"user","content":"Tide?"}]}"#;
+    let nested = r#"{"args":["#.repeat(DEPTH) + request + &"]}".repeat(DEPTH);
+    let call = chat(1, 0).with_value("gen_ai.prompt", Value::Str(nested.clone().into()));
+    assert_eq!(messages(&span_of(&call)), value!([{"role": "user", "content": nested}]));
 }
 
 #[test]
@@ -754,7 +771,8 @@ fn several_results_in_one_message_of_the_vercel_sdk_are_several() {
     let prompt = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"Tide?"}]},{"role":"assistant","content":[
         {"type":"tool-call","toolCallId":"a","toolName":"tide","input":{"port":"Bergen"}}]},{"role":"tool","content":[
         {"type":"tool-result","toolCallId":"a","toolName":"tide","output":{"type":"json","value":{"high":"04:12"}}},
-        {"type":"tool-result","toolCallId":"b","toolName":"wind","output":{"type":"error-text","value":"No wind."}}]}]}"#;
+        {"type":"tool-result","toolCallId":"b","toolName":"wind","output":{"type":"error-text","value":"No wind."}},
+        {"type":"tool-result","toolCallId":"c","toolName":"sea","result":{"type":"celsius","value":9}}]}]}"#;
     let call = span(1, 0, "openai.chat").with("langsmith.span.kind", "llm").with("gen_ai.prompt", prompt);
     assert_eq!(
         messages(&span_of(&call)).as_array().unwrap()[1..],
@@ -762,6 +780,7 @@ fn several_results_in_one_message_of_the_vercel_sdk_are_several() {
             value!({"role": "assistant", "content": "", "tool_calls": [{"id": "a", "name": "tide", "arguments": {"port": "Bergen"}}]}),
             value!({"role": "tool", "name": "tide", "content": "{\"high\":\"04:12\"}", "tool_call_id": "a"}),
             value!({"role": "tool", "name": "wind", "content": "No wind.", "tool_call_id": "b"}),
+            value!({"role": "tool", "name": "sea", "content": r#"{"type":"celsius","value":9}"#, "tool_call_id": "c"}),
         ]
     );
 }

@@ -244,4 +244,11 @@ fn arguments_in_a_list_stand_without_it() {
     for own in [json!({"args": ["a", "b"]}), json!({"args": ["plain"]}), json!({"args": [port, {"loud": true}]})] {
         assert_eq!(of(tool_with(&[("input.value", own.clone())]).input.as_ref()), own);
     }
+    // Where the arguments are stated as such, `args` is one of them.
+    let own = json!({"args": [port]});
+    let tool = span(1, 0, "execute_tool run")
+        .with("gen_ai.operation.name", "execute_tool")
+        .with_value("gen_ai.tool.call.arguments", Value::Str(own.to_string().into()));
+    let (_, spans) = run_of(&[tool]);
+    assert_eq!(of(spans[0].input.as_ref()), own);
 }

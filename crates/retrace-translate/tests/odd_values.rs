@@ -268,3 +268,25 @@ fn parts_of_audio_without_a_url_are_kept() {
         assert_eq!(messages["messages"][0]["content"], expected, "{member}");
     }
 }
+
+/// Objects in objects, where each could hold the message. A reader that called itself for each would overflow the stack.
+#[test]
+fn a_message_is_sought_in_a_few_objects() {
+    const DEPTH: usize = 20_000;
+    let nested = |open: &str, close: &str| format!("{}\"x\"{}", open.repeat(DEPTH), close.repeat(DEPTH));
+    let content = nested(r#"{"content":"#, "}");
+    for text in [
+        content.clone(),
+        nested(r#"{"type":"human","data":"#, "}"),
+        nested(r#"{"args":["#, "]}"),
+        format!(r#"[{{"role":"user","content":{content}}}]"#),
+        format!(r#"{{"generations":[[{}]]}}"#, nested(r#"{"message":"#, "}")),
+        format!(r#"{{"generations":[[{}]]}}"#, nested(r#"{"lc":1,"kwargs":"#, "}")),
+    ] {
+        for key in ["gen_ai.prompt", "gen_ai.input.messages", "ai.prompt.messages", "mastra.model_step.input"] {
+            let call = chat(1, 0).with_value(key, Value::Str(text.clone().into()));
+            let spans = run_of(&[call]).1;
+            assert!(spans[0].input.is_some(), "{key} {text:.40}");
+        }
+    }
+}

@@ -31,7 +31,7 @@ pub(crate) enum Method {
 pub(crate) enum Answer {
     /// The receiver answered.
     Status { status: StatusCode, retry_after: Option<Duration>, peer_message: Option<String> },
-    /// A web page with a success status. A proxy or a web server answered: no receiver sends HTML.
+    /// A web page with a success status. A proxy or a web server answered: no receiver sends one.
     WebPage { status: StatusCode },
     /// The request was not sent, because no connection was established.
     NotSent { cause: String },

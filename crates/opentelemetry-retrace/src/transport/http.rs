@@ -143,7 +143,7 @@ impl Http {
 
     async fn answer(&self, response: Response<ResponseBody>, deadline: Option<Instant>) -> Answer {
         let status = response.status();
-        let is_page = status.is_success() && response.headers().get(CONTENT_TYPE).is_some_and(is_html);
+        let content_type = response.headers().get(CONTENT_TYPE).filter(|_| status.is_success()).cloned();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| pause(value, SystemTime::now()));
         let mut incoming = response.into_body();
         let mut body = Vec::new();
@@ -155,7 +155,7 @@ impl Http {
                 break;
             }
         }
-        if is_page {
+        if content_type.is_some_and(|content_type| is_page(&content_type, &body)) {
             return Answer::WebPage { status };
         }
         let peer_message = if status.is_success() { None } else { reason(&body, &self.api_key) };
@@ -183,11 +183,13 @@ fn headers(config: &Config) -> Result<HeaderMap, BuildError> {
     Ok(headers)
 }
 
-/// Returns true for the content type of a web page.
-fn is_html(content_type: &HeaderValue) -> bool {
+/// Returns true for a web page. Frameworks give an empty answer or a word its content type too, and that may be a receiver's.
+fn is_page(content_type: &HeaderValue, body: &[u8]) -> bool {
     const TYPES: [&str; 2] = ["text/html", "application/xhtml+xml"];
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    TYPES.iter().any(|page| essence.eq_ignore_ascii_case(page.as_bytes()))
+    let is_html = TYPES.iter().any(|page| essence.eq_ignore_ascii_case(page.as_bytes()));
+    is_html && body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii_start().starts_with(b"<")
 }
 
 /// Parses the pause of a `Retry-After`: whole seconds, or until a date.
@@ -205,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_web_page_is_known_by_its_content_type() {
+    fn a_web_page_is_known_by_its_content_type_and_its_beginning() {
         for (text, expected) in [
             ("text/html", true),
             ("Text/HTML ; charset=utf-8", true),
@@ -214,7 +216,13 @@ mod tests {
             ("text/plain; charset=text/html", false),
             ("", false),
         ] {
-            assert_eq!(is_html(&HeaderValue::from_static(text)), expected, "{text}");
+            assert_eq!(is_page(&HeaderValue::from_static(text), b"<html>"), expected, "{text}");
+        }
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        for (body, expected) in
+            [("\r\n<!doctype html>", true), ("\u{feff}<html>", true), ("", false), ("OK", false), ("{}", false)]
+        {
+            assert_eq!(is_page(&html, body.as_bytes()), expected, "{body}");
         }
     }
 

@@ -111,6 +111,10 @@ fn set_properties(client: &mut ClientConfig, kafka: &Kafka, without: &[&str]) {
 /// Describes an error without the value of a property, which may be a password.
 pub(super) fn describe(error: &KafkaError) -> String {
     match error {
+        // librdkafka quotes a value that a property does not take.
+        KafkaError::ClientConfig(_, problem, property, _) if problem.starts_with("Invalid value") => {
+            format!("{property}: the value is not one that this property takes")
+        }
         KafkaError::ClientConfig(_, problem, property, _) => format!("{property}: {problem}"),
         error => error.to_string(),
     }
@@ -248,5 +252,9 @@ mod tests {
         let error = client.set("sasl.pasword", "canary").create_native_config().map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("canary"));
         assert_eq!(describe(&error), "sasl.pasword: No such configuration property: \"sasl.pasword\"");
+        let mut client = ClientConfig::new();
+        let error = client.set("debug", "canary").create_native_config().map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("Invalid value \"canary\""), "{error}");
+        assert_eq!(describe(&error), "debug: the value is not one that this property takes");
     }
 }

@@ -47,6 +47,12 @@ impl<T> Elements<T> {
     pub(super) fn has_something(&self) -> bool {
         !self.those.is_empty() || self.left_out > 0 || self.unreadable.count > 0
     }
+
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.those.append(&mut other.those);
+        self.left_out += other.left_out;
+        self.unreadable.add(other.unreadable);
+    }
 }
 
 impl<T> Default for Elements<T> {
@@ -101,7 +107,7 @@ impl<'de, T: Message> Deserialize<'de> for Elements<T> {
 
 /// A message that several records share, such as a resource. If it cannot be decoded, it is absent with a reason; the
 /// count is 0 because no record is lost.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Shared<T> {
     pub(crate) message: Option<T>,
     pub(crate) unreadable: Unreadable,

@@ -60,9 +60,10 @@ fn operation(kind: &str) -> Option<Class> {
 }
 
 /// Returns the output of a function that returned no object, `{"outputs": …}`.
-pub(super) fn unwrapped(json: &str) -> Option<&RawValue> {
-    let members = JsonObject::read(json).filter(|members| members.len() == 1)?;
-    members.get(&["outputs"])
+pub(super) fn unwrapped(field: Field, json: &str) -> Option<&RawValue> {
+    let is_output = matches!(field, Field::OutputMessages | Field::Output | Field::ToolResult);
+    let members = JsonObject::read(json).filter(|members| is_output && members.len() == 1)?;
+    members.get(&["outputs"]).filter(|inner| !inner.get().starts_with('{'))
 }
 
 /// Returns true for a JSON text with messages that LangChain serialised. Such a text has more than its messages.
@@ -79,10 +80,17 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let members = JsonObject::read(json)?;
     let list = members.list(&["messages", "generations"])?;
     let flat = list.into_iter().flat_map(|raw| elements(raw).unwrap_or_else(|| vec![raw]));
-    lists::each(flat.collect(), message)
+    lists::each(flat.collect(), message_or_generation)
 }
 
 /// Reads one message, or one generation with a message or a text in it.
+fn message_or_generation(raw: &RawValue) -> Option<Turn<'_>> {
+    let members = JsonObject::read(raw.get())?;
+    let mut turn = message(members.get(&["message"]).unwrap_or(raw))?;
+    turn.finish_reason = turn.finish_reason.or_else(|| langchain_finish_reason(&members));
+    Some(turn)
+}
+
 fn message(raw: &RawValue) -> Option<Turn<'_>> {
     let members = JsonObject::read(raw.get())?;
     if let Some(kwargs) = members.get(&["kwargs"]) {
@@ -94,10 +102,5 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
         };
         return provider_message::message_of(kwargs, role);
     }
-    let mut turn = match members.get(&["message"]) {
-        Some(inner) => message(inner)?,
-        None => provider_message::message_of(raw, "assistant")?,
-    };
-    turn.finish_reason = turn.finish_reason.or_else(|| langchain_finish_reason(&members));
-    Some(turn)
+    provider_message::message_of(raw, "assistant")
 }

@@ -103,7 +103,7 @@ pub(crate) struct Dialect {
     /// Returns true if a JSON text that [`Dialect::turns`] reads has more than messages. Such a value is kept as an attribute too.
     pub wraps: fn(&str) -> bool,
     /// Returns the value inside of a JSON text that wraps an input or output; `None` if there is no wrapper.
-    pub unwrapped: for<'a> fn(&'a str) -> Option<&'a RawValue>,
+    pub unwrapped: for<'a> fn(Field, &'a str) -> Option<&'a RawValue>,
 }
 
 impl Dialect {
@@ -132,7 +132,7 @@ impl Dialect {
         turns: |_| None,
         usual_turns: |_| None,
         wraps: |_| false,
-        unwrapped: |_| None,
+        unwrapped: |_, _| None,
     };
 }
 

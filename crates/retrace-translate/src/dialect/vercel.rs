@@ -16,6 +16,7 @@ use crate::fields::{FlattenedKey, LeafType};
 use crate::json::{JsonObject, elements};
 use crate::json::{label_of, text_of};
 use crate::messages::lists;
+use crate::messages::provider_message::sdk_result;
 use crate::messages::{Parts, Source, Turn, TurnPart, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -179,14 +180,16 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
 
 /// Reads a content: a text, a list of parts, or, for instructions, a message.
 fn parts(content: &RawValue) -> Parts<'_> {
+    let inner = || JsonObject::read(content.get()).and_then(|message| message.get(&["content"]));
+    text_or_list(content).or_else(|| text_or_list(inner()?)).unwrap_or_else(|| smallvec![TurnPart::Other(content)])
+}
+
+fn text_or_list(content: &RawValue) -> Option<Parts<'_>> {
     if let Some(text) = text_of(content) {
-        return smallvec![TurnPart::Text(text)];
+        return Some(smallvec![TurnPart::Text(text)]);
     }
-    if let Some(listed) = elements(content) {
-        return listed.into_iter().map(|raw| part(raw).unwrap_or(TurnPart::Other(raw))).collect();
-    }
-    let inner = JsonObject::read(content.get()).and_then(|message| message.get(&["content"]));
-    inner.map_or_else(|| smallvec![TurnPart::Other(content)], parts)
+    let listed = elements(content)?;
+    Some(listed.into_iter().map(|raw| part(raw).unwrap_or(TurnPart::Other(raw))).collect())
 }
 
 fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
@@ -202,11 +205,7 @@ fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
         "text" => TurnPart::Text(part.text(&["text"])?),
         "reasoning" => TurnPart::Reasoning(part.text(&["text"])?),
         "tool-call" => tool_call(&part)?,
-        "tool-result" | "tool-error" => TurnPart::ToolResult {
-            id: part.label(&["toolCallId"]),
-            name: part.label(&["toolName"]),
-            result: part.get(&["output", "result", "error"]).map(result),
-        },
+        "tool-result" | "tool-error" => sdk_result(&part),
         "image" | "file" | "reasoning-file" => file(&part)?,
         _ => return None,
     })
@@ -218,12 +217,6 @@ fn tool_call<'a>(call: &JsonObject<'a>) -> Option<TurnPart<'a>> {
         name: call.label(&["toolName"])?,
         arguments: call.get(&["input", "args"]),
     })
-}
-
-/// Returns the result of a tool: `{"type":"json","value":…}` or, in older versions, the value itself.
-fn result(raw: &RawValue) -> &RawValue {
-    let typed = JsonObject::read(raw.get()).filter(|members| members.label(&["type"]).is_some());
-    typed.and_then(|members| members.get(&["value"])).unwrap_or(raw)
 }
 
 /// Reads an image or a file: base64 or a URL, by itself or in an object.

@@ -240,7 +240,9 @@ fn texts(parts: &[&RawValue]) -> Option<String> {
 /// Opens the envelope around the arguments of the tool `tool`; returns `None` for arguments without one.
 pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a>> {
     let mut members = JsonObject::read(raw.get())?;
-    if let Some(given) = function_arguments(&members).or_else(|| callback_input(&members)) {
+    // `kwargs` alone may be an argument.
+    let of_function = || function_arguments(&members).filter(|_| members.len() > 1);
+    if let Some(given) = of_function().or_else(|| callback_input(&members)) {
         return Some(given);
     }
     let mut is_call = false;
@@ -252,9 +254,6 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a
     {
         is_call = members.get(&["params"]).is_none();
         members = inner;
-    }
-    if let Some(given) = arguments_of_call(&members) {
-        return Some(given);
     }
     let called = members.label(&["tool_name", "toolName", "name"]);
     is_call |= members.label(&["type"]).is_some_and(|kind| matches!(&*kind, "tool_call" | "tool_use"));
@@ -273,10 +272,19 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a
     Some(Envelope { content: EnvelopeContent::Raw(inner), call_id, is_error: false, is_whole })
 }
 
-/// Opens the arguments of a function that was called with one object, `{"args":[{…}]}`, or with one object and the options of the
-/// call, as the tools of the Vercel AI SDK are.
-fn arguments_of_call<'a>(members: &JsonObject<'a>) -> Option<Envelope<'a>> {
-    let given = members.list(&["args"]).filter(|_| members.len() == 1)?;
+/// Opens the input of a tool: as [`arguments`], or those of the function that was called with one object, `{"args":[{…}]}`, or with
+/// one object and the options of the call, as the tools of the Vercel AI SDK are, or with keywords, `{"kwargs":{…}}`. Where a
+/// library states arguments as such, these are arguments.
+pub(crate) fn input<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a>> {
+    let bare = || {
+        let members = JsonObject::read(raw.get()).filter(|members| members.len() == 1)?;
+        function_arguments(&members)
+    };
+    arguments_of_call(raw).or_else(bare).or_else(|| arguments(raw, tool))
+}
+
+fn arguments_of_call(raw: &RawValue) -> Option<Envelope<'_>> {
+    let given = JsonObject::read(raw.get()).filter(|members| members.len() == 1)?.list(&["args"])?;
     let (inner, options) = match given.as_slice() {
         [inner] => (*inner, None),
         [inner, options] => (*inner, Some(JsonObject::read(options.get())?)),

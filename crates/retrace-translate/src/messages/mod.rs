@@ -14,6 +14,7 @@ pub(crate) mod tool_definitions;
 
 use std::borrow::Cow;
 
+use foldhash::HashSet;
 use retrace_protocol::Json;
 use retrace_protocol::message::{Content, ContentPart, Conversation, Embedded, Media, Message, Text, ToolCall, decode};
 use retrace_protocol::parse;
@@ -335,8 +336,9 @@ fn plain_text(turn: &Turn<'_>) -> String {
 
 /// Returns true if one reading of messages says all that another says, and more.
 pub(crate) fn says_more(one: &[Turn<'_>], other: &[Turn<'_>]) -> bool {
-    let has_role = |role: &Cow<'_, str>| one.iter().any(|turn| role_of(turn.role.clone()) == role_of(role.clone()));
-    if !other.iter().all(|turn| has_role(&turn.role)) {
+    let roles = |turns: &[Turn<'_>]| turns.iter().map(|turn| role_of(turn.role.clone()).into_owned()).collect();
+    let [known, needed]: [HashSet<String>; 2] = [roles(one), roles(other)];
+    if !needed.is_subset(&known) {
         return false;
     }
     let (one, other) = (measure(one), measure(other));
@@ -344,12 +346,17 @@ pub(crate) fn says_more(one: &[Turn<'_>], other: &[Turn<'_>]) -> bool {
     !is_less && one != other
 }
 
+/// Texts of messages that are sought as parts of the texts of a whole request. With more of them, the request is not taken for the
+/// same messages.
+const PARTS_SOUGHT: usize = 64;
+
 /// Returns true if all that messages say is in a JSON text, in whatever form.
 pub(crate) fn is_repeated(turns: &[Turn<'_>], whole: &str) -> bool {
     let Ok(whole) = serde_json::from_str::<serde_json::Value>(whole) else { return false };
     let mut all = Vec::new();
     leaves(whole, STRINGS, &mut all);
-    let all = all.join("\n");
+    let joined = all.join("\n");
+    let all: HashSet<&str> = all.iter().map(String::as_str).collect();
     let mut said = Vec::new();
     for turn in turns {
         said.extend(turn.name.iter().chain(&turn.finish_reason).map(|label| label.clone().into_owned()));
@@ -378,7 +385,9 @@ pub(crate) fn is_repeated(turns: &[Turn<'_>], whole: &str) -> bool {
             }
         }
     }
-    said.iter().all(|text| all.contains(text.as_str()))
+    // Most texts stand alone. A search for each of the others reads all, which is done a few times only.
+    let parts: HashSet<&str> = said.iter().map(String::as_str).filter(|text| !all.contains(text)).collect();
+    parts.len() <= PARTS_SOUGHT && parts.iter().all(|text| joined.contains(text))
 }
 
 /// Collects the texts and numbers in a value, also those in JSON that is quoted.

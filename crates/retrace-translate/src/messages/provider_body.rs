@@ -48,11 +48,14 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
         return texts(parse::from_str(json)?).or_else(|| messages(json));
     }
     // The arguments of the function that sends the request: the request, and options.
-    if let Some(given) =
-        JsonObject::read(json).filter(|members| members.len() == 1).and_then(|members| members.list(&["args"]))
-    {
-        return request(given.first().filter(|first| first.get().starts_with('{'))?.get());
+    let given = JsonObject::read(json).filter(|members| members.len() == 1).and_then(|members| members.list(&["args"]));
+    match given {
+        Some(given) => request_object(given.first()?.get()),
+        None => request_object(json),
     }
+}
+
+fn request_object(json: &str) -> Option<Vec<Turn<'_>>> {
     let request: Request<'_> = object(json)?;
     let messages_value = request.messages.or(request.contents).or(request.input).or(request.prompt)?;
     let mut turns = Vec::new();

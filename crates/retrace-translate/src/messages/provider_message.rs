@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use retrace_protocol::message::Text;
+use retrace_protocol::message::{Text, decode};
 use retrace_protocol::parse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -68,6 +68,9 @@ struct RawMessage<'a> {
     messages: Option<&'a RawValue>,
 }
 
+/// Objects that may surround a message: a choice or a candidate, and what serialised it. In deeper ones no library has a message.
+const ENVELOPES: usize = 4;
+
 /// Reads a list of messages or a single one; returns `None` for anything else.
 pub(crate) fn messages(json: &str) -> Option<Vec<Turn<'_>>> {
     match json.trim_start().as_bytes().first()? {
@@ -84,8 +87,14 @@ pub(crate) fn message(raw: &RawValue) -> Option<Turn<'_>> {
 
 /// Reads one message or one choice, with `role` as the default role.
 pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Turn<'a>> {
+    message_within(raw, role, ENVELOPES)
+}
+
+/// Reads a message that up to so many objects surround.
+fn message_within<'a>(raw: &'a RawValue, role: &'static str, envelopes: usize) -> Option<Turn<'a>> {
+    let opened = |inner, role| message_within(inner, role, envelopes.checked_sub(1)?);
     if let Some((inner, role)) = raw_envelope(raw) {
-        return message_of(inner, role).map(|turn| Turn { role: Cow::Borrowed(role), ..turn });
+        return opened(inner, role).map(|turn| Turn { role: Cow::Borrowed(role), ..turn });
     }
     let mut read: RawMessage<'_> = object(raw)?;
     if read.role.is_none() && read.kind.and_then(label_of).as_deref() == Some("error") {
@@ -96,7 +105,7 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
         Some(inner) if is_object(inner) => {
             let beside = read.tool_calls;
             if raw_envelope(inner).is_some() {
-                return Some(Turn { finish_reason, ..message_of(inner, role)? });
+                return Some(Turn { finish_reason, ..opened(inner, role)? });
             }
             read = object(inner)?;
             read.tool_calls = read.tool_calls.or(beside);
@@ -106,7 +115,7 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
         _ => {}
     }
     if let Some(inner) = read.content.filter(|inner| is_object(inner))
-        && let Some(turn) = message_of(inner, role)
+        && let Some(turn) = opened(inner, role)
     {
         // A candidate of Gemini.
         return Some(Turn { finish_reason, ..turn });
@@ -353,7 +362,7 @@ pub(crate) fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
         }
         "refusal" => TurnPart::Refusal(text_of(part.refusal.or(part.text)?)?),
         "tool_use" | "toolUse" | "tool_call" | "tool-call" | "function_call" => tool_call(raw)?,
-        "tool-result" | "tool-error" => sdk_result(raw)?,
+        "tool-result" | "tool-error" => sdk_result(&JsonObject::read(raw.get())?),
         "tool_result" | "toolResult" => TurnPart::ToolResult {
             id: part.tool_use_id.and_then(label_of),
             name: part.name.and_then(label_of),
@@ -374,16 +383,17 @@ pub(crate) fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
     })
 }
 
-/// Reads a result in a message of the Vercel AI SDK. Its output is `{"type":"json","value":…}` or, in older versions, the value.
-fn sdk_result(raw: &RawValue) -> Option<TurnPart<'_>> {
-    let part = JsonObject::read(raw.get())?;
-    let output = part.get(&["output", "result", "error"]);
-    let typed = output.and_then(|raw| JsonObject::read(raw.get())).filter(|output| output.label(&["type"]).is_some());
-    Some(TurnPart::ToolResult {
+/// Reads a result in a message of the Vercel AI SDK: `output`, which is `{"type":"json","value":…}`, or, in older versions, `result`,
+/// which is what the tool returned, whatever members that has.
+pub(crate) fn sdk_result<'a>(part: &JsonObject<'a>) -> TurnPart<'a> {
+    const TYPES: [&str; 5] = ["text", "json", "content", "error-text", "error-json"];
+    let is_typed = |output: &JsonObject<'_>| output.label(&["type"]).is_some_and(|kind| TYPES.contains(&&*kind));
+    let typed = part.object(&["output"]).filter(is_typed);
+    TurnPart::ToolResult {
         id: part.label(&["toolCallId"]),
         name: part.label(&["toolName"]),
-        result: typed.and_then(|output| output.get(&["value"])).or(output),
-    })
+        result: typed.and_then(|output| output.get(&["value"])).or_else(|| part.get(&["output", "result", "error"])),
+    }
 }
 
 /// Reads a part of Gemini, Bedrock or Genkit, whose kind is the key it has.
@@ -428,7 +438,13 @@ fn without_cuts(parts: Parts<'_>) -> Parts<'_> {
         match (whole.last_mut(), part) {
             (Some(TurnPart::Text(text)), TurnPart::Text(next))
             | (Some(TurnPart::Reasoning(text)), TurnPart::Reasoning(next)) => {
-                *text = Text::Plain(Cow::Owned(text.decoded().into_owned() + &next.decoded()));
+                // In place: a copy for each piece would take quadratic time.
+                let mut joined = match std::mem::replace(text, Text::Plain(Cow::Borrowed(""))) {
+                    Text::Plain(text) => text,
+                    Text::Token(raw) => decode(raw),
+                };
+                joined.to_mut().push_str(&next.decoded());
+                *text = Text::Plain(joined);
             }
             (_, part) => whole.push(part),
         }

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use foldhash::{HashSet, HashSetExt as _};
-use serde_json::value::RawValue;
-
 use retrace_protocol::message::Text;
+use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use super::{ROLES, Turn, TurnPart};
@@ -102,7 +101,7 @@ pub(crate) fn name_results(turns: &mut [Turn<'_>]) {
     if !turns.iter().any(may_be_result) {
         return;
     }
-    let mut called: HashSet<String> = HashSet::default();
+    let mut called: HashSet<String> = HashSet::new();
     for turn in turns {
         let is_called = || called.contains(&*turn.role);
         match turn.parts.as_slice() {

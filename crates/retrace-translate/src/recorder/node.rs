@@ -1,9 +1,8 @@
 //! A span of an open run.
 
 use std::borrow::Cow;
-use std::sync::Arc;
-
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use retrace_protocol::{Json, Span, SpanType};

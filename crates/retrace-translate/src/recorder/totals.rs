@@ -179,23 +179,27 @@ fn count_neighbours_once(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
         return;
     }
     calls.sort_by_key(|at| nodes.get(*at).map(Node::interval));
-    let mut identified: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
     let (with_id, without_id): (Vec<usize>, Vec<usize>) =
         calls.into_iter().partition(|at| nodes.get(*at).is_some_and(|node| node.response_id().is_some()));
+    // The calls with an id that have one parent and equal counts, ordered by start.
+    let mut identified: HashMap<_, Vec<usize>> = HashMap::new();
+    let group = |at: usize| nodes.get(at).map(|node| (tree.above(at).next(), node.identity().tokens));
     for at in with_id {
-        identified.entry(tree.above(at).next()).or_default().push(at);
+        identified.entry(group(at)).or_default().push(at);
     }
+    let start = |at: &usize| nodes.get(*at).map_or(0, |node| node.start);
     for at in without_id {
-        let (Some(node), Some(beside)) = (nodes.get(at), identified.get_mut(&tree.above(at).next())) else { continue };
-        // They are ordered by start: those within the time of this call begin after it.
-        let first = beside.partition_point(|other| nodes.get(*other).is_some_and(|other| other.start < node.start));
+        let (Some(node), Some(beside)) = (nodes.get(at), identified.get_mut(&group(at))) else { continue };
         let is_same = |other: &usize| {
             nodes.get(*other).is_some_and(|other| {
                 node.scope != other.scope && is_within(other, node) && node.identity().repeats(&other.identity())
             })
         };
-        if let Some(place) = beside.iter().skip(first).take(BESIDE).position(is_same) {
-            beside.remove(first + place);
+        let first = beside.partition_point(|other| start(other) < node.start);
+        let mut during =
+            beside.iter().enumerate().skip(first).take(BESIDE).take_while(|(_, other)| start(other) <= node.end);
+        if let Some((place, _)) = during.find(|(_, other)| is_same(other)) {
+            beside.remove(place);
             set(counts, at, false);
         }
     }

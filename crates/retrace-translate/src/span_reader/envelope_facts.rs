@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::fields::{Field, Fields};
-use crate::messages::envelope::{Envelope, arguments, result};
+use crate::messages::envelope::{Envelope, arguments, input, result};
 
 /// Facts that the envelopes on a tool span state beside arguments and result.
 #[derive(Debug, Default)]
@@ -21,18 +21,22 @@ impl EnvelopeFacts {
         if !texts.into_iter().any(may_state_facts) {
             return Self::default();
         }
-        let opened = |fields: &Fields<'_>, of: [Field; 2], open: &dyn Fn(&RawValue) -> Option<Self>| {
-            let held = of.into_iter().filter_map(|field| fields.get(field)).filter(|held| held.rank > 0);
-            let texts = held.filter_map(|held| held.value.as_json_text()).filter(|text| text.starts_with(['{', '[']));
-            let mut raw = texts.filter_map(|text| serde_json::from_str::<&RawValue>(text).ok());
-            raw.find_map(open).unwrap_or_default()
+        let opened = |fields: &Fields<'_>, field: Field, open: &dyn Fn(&RawValue) -> Option<Self>| {
+            let held = fields.get(field).filter(|held| held.rank > 0)?;
+            let text = held.value.as_json_text().filter(|text| text.starts_with(['{', '[']))?;
+            open(serde_json::from_str(text).ok()?)
         };
         let facts = |opened: Envelope<'_>| Self {
             call_id: opened.call_id.as_deref().map(str::to_owned),
             error: opened.is_error.then(|| opened.content.to_text().into_owned()),
         };
-        let request = opened(fields, [Field::ToolArguments, Field::Input], &|raw| arguments(raw, tool).map(facts));
-        let response = opened(fields, [Field::ToolResult, Field::Output], &|raw| result(raw).map(facts));
+        let request = opened(fields, Field::ToolArguments, &|raw| arguments(raw, tool).map(facts))
+            .or_else(|| opened(fields, Field::Input, &|raw| input(raw, tool).map(facts)))
+            .unwrap_or_default();
+        let response = [Field::ToolResult, Field::Output]
+            .into_iter()
+            .find_map(|field| opened(fields, field, &|raw| result(raw).map(facts)))
+            .unwrap_or_default();
         Self { call_id: response.call_id.or(request.call_id), error: response.error }
     }
 }

@@ -208,7 +208,7 @@ impl<V: SpanView> SpanReader<'_, V> {
     fn stated(&self, field: Field) -> Option<Json> {
         let dialect = dialect_of_rank(self.fields.get(field)?.rank)?;
         let inner = |value: &Value<'_>| {
-            let raw = (dialect.unwrapped)(value.as_json_text()?)?;
+            let raw = (dialect.unwrapped)(field, value.as_json_text()?)?;
             is_strict(raw.get()).then(|| Json::from_serialize(&embedded(raw)))
         };
         if let Some(opened) = self.opened(field) {
@@ -216,10 +216,8 @@ impl<V: SpanView> SpanReader<'_, V> {
         }
         // A function that was called without arguments has no input; a tool has been called with none.
         let is_empty = |raw: &RawValue| matches!(raw.get(), "{}" | "[]");
-        if field == Field::Input
-            && self.class() != Some(Class::Tool)
-            && self.fields.value(field).and_then(Value::as_json_text).and_then(dialect.unwrapped).is_some_and(is_empty)
-        {
+        let given = || (dialect.unwrapped)(field, self.fields.value(field).and_then(Value::as_json_text)?);
+        if field == Field::Input && self.class() != Some(Class::Tool) && given().is_some_and(is_empty) {
             self.fields.mark_consumed(field);
             return None;
         }
@@ -242,7 +240,8 @@ impl<V: SpanView> SpanReader<'_, V> {
         let text = held.value.as_json_text().filter(|text| text.starts_with(['{', '[']))?;
         let raw = parse::from_strict_str(text)?;
         let opened = match field {
-            Field::Input | Field::ToolArguments => envelope::arguments(raw, &self.tool_name()),
+            Field::Input => envelope::input(raw, &self.tool_name()),
+            Field::ToolArguments => envelope::arguments(raw, &self.tool_name()),
             Field::Output | Field::ToolResult => envelope::result(raw),
             _ => None,
         }?;
