@@ -3,11 +3,13 @@
 The collector is Rotel, by its wheel. Where Kafka stands between, the broker is the mock cluster that librdkafka has inside.
 """
 
+import collections
 import contextlib
 import re
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -63,8 +65,8 @@ class Running:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait(LIMIT_SECONDS)
-        for stream in filter(None, (self.process.stdin, self.process.stdout)):
-            stream.close()
+        if self.process.stdin:
+            self.process.stdin.close()
 
 
 class Broker(Running):
@@ -88,10 +90,12 @@ class Gateway(Running):
             config.write(listen + waits + kafka)
             config.flush()
             super().__init__([program, "--config", config.name], environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            ready = self.process.stdout.readline()
+            ready = next((line for line in self.process.stdout if "the gateway is ready" in line), "")
+        # Nobody reads what it logs, and it must not wait for that.
+        threading.Thread(target=lambda: collections.deque(self.process.stdout, maxlen=0), daemon=True).start()
         found = dict(re.findall(r'"(http|grpc)":"([^"]+)"', ready))
         if len(found) < 2:
-            raise otlp.Failure(f"the gateway did not start: {ready}")
+            raise otlp.Failure("the gateway did not start")
         self.addresses = found
 
 

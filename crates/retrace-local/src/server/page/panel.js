@@ -14,7 +14,8 @@ const FETCHED_AT_ONCE = 200_000;
 const ANTHROPIC = { url: '$ANTHROPIC_BASE_URL/v1/messages', key: 'x-api-key: $ANTHROPIC_API_KEY', more: ['anthropic-version: 2023-06-01'] };
 const OPENAI = { url: '$OPENAI_BASE_URL/chat/completions', key: 'authorization: Bearer $OPENAI_API_KEY', more: [] };
 
-// What is shown: {path, head, bar, content, isLoaded}; null when it is no span.
+// What is shown: {path, head, bar, content, isLoaded, requests, next}; null when it is no span. `next` is shown when no request is
+// under way any more.
 let shown = null;
 // The part that was looked at last; the next span shows the same.
 let tab = null;
@@ -31,7 +32,11 @@ export function show(panel, trace, span) {
   const total = (sizes.input ?? 0) + (sizes.output ?? 0) + (sizes.metadata ?? 0);
   const path = span ? spanPath(trace.id, span.id) : tracePath(trace.id);
   const isShown = shown?.path === path && panel.contains(shown.content);
-  shown = isShown ? shown : { path, head: el('div', { className: 'head' }), bar: el('div', { className: 'tabs', role: 'tablist', ariaLabel: 'Parts of the span' }), content: el('div', { className: 'content', role: 'tabpanel' }) };
+  if (isShown && shown.requests > 0) {
+    shown.next = [trace, span];
+    return;
+  }
+  shown = isShown ? shown : { path, requests: 0, next: null, head: el('div', { className: 'head' }), bar: el('div', { className: 'tabs', role: 'tablist', ariaLabel: 'Parts of the span' }), content: el('div', { className: 'content', role: 'tabpanel' }) };
   const { head, bar, content } = shown;
   let parts = null;
   // The members of the record as JSON texts; null when they cannot be had.
@@ -48,10 +53,20 @@ export function show(panel, trace, span) {
     content.ariaLabel = tabs.find(([each]) => each === name)[1];
     if (!isInPlace) content.replaceChildren(conversation.loading());
     const fill = (...children) => (isInPlace ? redrawInPlace(content, panel, ...children) : content.replaceChildren(...children));
-    const draw = () => {
+    const draw = async () => {
       const mine = Symbol(name);
+      const here = shown;
       drawing = mine;
-      return DRAW[name]({ content, fill, isInPlace, path, trace, span, fetched, isCurrent: () => drawing === mine });
+      here.requests += 1;
+      try {
+        await DRAW[name]({ content, fill, isInPlace, path, trace, span, fetched, isCurrent: () => drawing === mine });
+      } finally {
+        here.requests -= 1;
+      }
+      if (here !== shown || here.requests > 0 || here.next === null) return;
+      const next = here.next;
+      here.next = null;
+      show(panel, ...next);
     };
     if (total <= FETCHED_AT_ONCE || name === 'messages' || (isInPlace && shown.isLoaded)) draw();
     else {
@@ -90,8 +105,7 @@ export function showMissing(panel, id, mayCome) {
 
 const DRAW = {
   messages({ content, fill, isInPlace, path, trace, isCurrent }) {
-    if (isInPlace) conversation.update(fill, path, trace.id, isCurrent);
-    else conversation.load(content, path, trace.id, isCurrent);
+    return isInPlace ? conversation.update(fill, path, trace.id, isCurrent) : conversation.load(content, path, trace.id, isCurrent);
   },
   async data({ fill, fetched, isCurrent }) {
     const parts = await loaded(fill, fetched, isCurrent);
