@@ -7,8 +7,11 @@ use std::time::Duration;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Time reserved for writing to the spool.
 const LAST_WRITE: Duration = Duration::from_millis(500);
-/// Time for which a shutdown tries a receiver that was never reached.
+/// Time for which a receiver that was never reached is tried before a shutdown gives up.
 const NEVER_REACHED: Duration = Duration::from_secs(1);
+/// The least of that time which is left for the shutdown. A batch processor of the SDK shuts an exporter down after an export,
+/// which has waited four seconds, and listens for five: what was lost is reported before its caller goes on.
+const LAST_TRY: Duration = Duration::from_millis(500);
 
 /// Shutdown under way.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +35,10 @@ impl Closing {
         Self { began: now, requests_from: end.saturating_sub(LAST_WORDS.min(within / 2)), end, failures }
     }
 
-    /// Shortens the time, for a receiver that was never reached.
-    pub(super) fn shorten(&mut self) {
-        let end = self.end.min(self.began + NEVER_REACHED);
+    /// Shortens the time, for a receiver that was never reached, and has failed since `failing_since`.
+    pub(super) fn shorten(&mut self, failing_since: Option<Duration>) {
+        let since = failing_since.map_or(self.began, |since| since.min(self.began));
+        let end = self.end.min((since + NEVER_REACHED).max(self.began + LAST_TRY));
         self.requests_from = self.requests_from.min(self.began + end.saturating_sub(self.began) / 2);
         self.end = end;
     }

@@ -20,7 +20,8 @@ impl Ledger {
             self.hand_over_where(now, |_, run| run.over.is_some() && run.stream_only.is_none());
         }
         if !self.reached && self.failures_seen() > 0 {
-            self.closing.iter_mut().for_each(Closing::shorten);
+            let failing_since = self.backoff.failing_since();
+            self.closing.iter_mut().for_each(|closing| closing.shorten(failing_since));
         }
         let Some(closing) = self.closing else { return };
         if now >= closing.end {

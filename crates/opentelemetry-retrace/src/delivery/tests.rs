@@ -543,6 +543,20 @@ fn a_shutdown_waits_a_second_for_a_receiver_that_was_never_reached() {
     }
 }
 
+/// As under the SDK's batch processor, whose export has waited four seconds of five before the shutdown begins.
+#[test]
+fn a_shutdown_waits_half_a_second_for_a_receiver_that_has_failed_for_long() {
+    let mut ledger = with_run(Transport::Http);
+    ledger.advance(secs(0));
+    let sending = ledger.next_sending(secs(0)).unwrap();
+    ledger.answer(sending.serial, Answer::NotSent { cause: "refused".to_owned() }, secs(0));
+    ledger.close(secs(4), secs(9));
+    ledger.advance(Duration::from_millis(4_499));
+    assert_eq!(ledger.pending(), 2);
+    ledger.advance(Duration::from_millis(4_500));
+    assert_eq!((ledger.pending(), ledger.account.lost.by(LossReason::Shutdown)), (0, 2));
+}
+
 #[test]
 fn a_shutdown_waits_its_whole_time_for_a_receiver_that_was_reached_once() {
     let mut ledger = Ledger::new(Transport::Http, LIMITS, 7);
