@@ -88,7 +88,12 @@ pub(super) fn print(compared: &Value) {
 }
 
 fn number(value: &Value) -> String {
-    if value.is_null() { "no".to_owned() } else { value.to_string() }
+    match value {
+        Value::Null => "no".to_owned(),
+        // JSON writes a small cost as 4.8e-6.
+        Value::Number(number) if number.is_f64() => number.as_f64().unwrap_or_default().to_string(),
+        value => value.to_string(),
+    }
 }
 
 fn changes(of: &Value, indent: &str) {
@@ -139,4 +144,17 @@ fn shortened(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::number;
+
+    #[test]
+    fn a_small_cost_has_no_exponent() {
+        let written = [json!(0.000_004_8), json!(0.0), json!(17), json!(null)].map(|value| number(&value));
+        assert_eq!(written, ["0.0000048", "0", "17", "no"]);
+    }
 }

@@ -152,7 +152,7 @@ impl Receiver {
         let failed = |error: ureq::Error| {
             self.refused(
                 0,
-                format!("cannot read {name} ({error}): start `retrace-local serve`, or name its file with --db"),
+                format!("cannot read {name} ({error}): start `retrace-local serve`, or name its address with --url or its file with --db"),
             )
         };
         let mut response = sent.map_err(failed)?;
