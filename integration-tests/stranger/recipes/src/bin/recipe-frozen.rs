@@ -12,7 +12,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // For each request, before its answer:
     let answer = research("tides").await?;
-    retrace.flush_async().await?;
+    if let Err(error) = retrace.flush_async().await {
+        eprintln!("the run is not delivered yet: {error}");
+    }
     // README: end
     println!("{answer}");
     std::process::exit(0)
