@@ -41,7 +41,8 @@ pub mod reqwest {
     pub use opentelemetry_instrumentation_genai::reqwest_middleware::GenAiMiddleware;
     use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 
-    /// Puts the middleware around a client.
+    /// Puts the middleware around a client. `.json(…)`, `.form(…)` and `.query(…)` of its requests are features of the crate
+    /// `reqwest-middleware`.
     ///
     /// ```
     /// let client = retrace::clients::reqwest::client(reqwest::Client::new());

@@ -7,7 +7,7 @@
 //! | form | current | for |
 //! |---|---|---|
 //! | [`.in_scope(closure)`](Builder::in_scope) | while the closure runs | sync code |
-//! | [`.scope(async closure)`](RunBuilder::scope), of a step also [`.scope(future)`](StepBuilder::scope) | while the future is polled | async code |
+//! | [`.scope(async closure)`](RunBuilder::scope), of a step [`.scope_with(async closure)`](Builder::scope_with) and [`.scope(future)`](StepBuilder::scope) | while the future is polled | async code |
 //! | [`.start()`](Builder::start) | until the guard is dropped, on this thread | sync code in between |
 //! | [`.open()`](Builder::open) | never | what goes from thread to thread |
 //!

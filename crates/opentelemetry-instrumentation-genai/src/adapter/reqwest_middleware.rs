@@ -6,6 +6,8 @@
 //!     .with(GenAiMiddleware::new(Instrumentation::new()))
 //!     .build();
 //! ```
+//!
+//! `.json(…)`, `.form(…)` and `.query(…)` of the client's requests are features of `reqwest-middleware`.
 
 use async_trait::async_trait;
 use http::Extensions;

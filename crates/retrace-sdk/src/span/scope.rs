@@ -90,6 +90,8 @@ impl StepBuilder {
     /// let found = retrace::step("web_search", SpanType::ToolCall).scope(async { search("tides").await }).await;
     /// # }
     /// ```
+    ///
+    /// The argument of a closure needs its type here, `async |step: SpanHandle| …`; that of [`Builder::scope_with`] does not.
     pub async fn scope<M, B: ScopeBody<M>>(self, body: B) -> B::Output {
         let handle = self.begin();
         let call = Call::of(&handle);
