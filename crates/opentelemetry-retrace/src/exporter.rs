@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::catch_unwind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
@@ -20,6 +20,9 @@ use crate::worker::worker_handle::{Pipeline, WayIn, result};
 
 /// Longest time that a shutdown reserves for its result and its log line.
 const LAST_WORD: Duration = Duration::from_millis(500);
+/// Longest time between an export and a shutdown that belong together: the SDK's batch processor exports what is left, shuts its
+/// exporter down at once, and has one limit for both.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Configures a [`RetraceExporter`].
 pub type RetraceExporterBuilder = Builder<RetraceExporter>;
@@ -90,13 +93,15 @@ pub struct RetraceExporter {
     pipeline: Option<Arc<Pipeline>>,
     /// Declared after the pipeline, which is shut down when it is dropped.
     startup_log: Arc<StartupLog>,
+    /// Begin and end of the last export.
+    last_export: Arc<Mutex<Option<(Instant, Instant)>>>,
 }
 
 impl WayIn for RetraceExporter {
     const IS_PROCESSOR: bool = false;
 
     fn into(pipeline: Option<Arc<Pipeline>>, startup_log: Arc<StartupLog>) -> Self {
-        Self { pipeline, startup_log }
+        Self { pipeline, startup_log, last_export: Arc::default() }
     }
 }
 
@@ -148,8 +153,10 @@ impl SpanExporter for RetraceExporter {
         if pipeline.is_none() {
             self.startup_log.retry_detached();
         }
+        let last_export = Arc::clone(&self.last_export);
         async move {
             let Some(pipeline) = pipeline else { return Ok(()) };
+            let began = Instant::now();
             let is_simple = is_application_thread();
             let waits = batch.len() < pipeline.batch_size && !is_simple;
             // A simple processor exports one span at a time, on the thread that ended it.
@@ -170,18 +177,21 @@ impl SpanExporter for RetraceExporter {
             if let Some((reason, spans)) = lost.iter().next() {
                 return Err(OTelSdkError::InternalFailure(format!("{spans} spans lost: {reason}")));
             }
-            match waited {
+            let exported = match waited {
                 Some(waited) => result(waited.await.ok(), pipeline.export_wait()),
                 None => Ok(()),
-            }
+            };
+            *last_export.lock().unwrap_or_else(PoisonError::into_inner) = Some((began, Instant::now()));
+            exported
         }
     }
 
     /// Flushes and stops, within nine tenths of `timeout`. Spans that are not delivered by then are counted
     /// as lost, and the result is an error. The rest of the time is for the result: a processor with the same
-    /// limit would stop listening.
+    /// limit would stop listening. For the same reason the time of an export that has just ended counts.
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        let within = timeout - (timeout / 10).min(LAST_WORD);
+        let last_export = *self.last_export.lock().unwrap_or_else(PoisonError::into_inner);
+        let within = time_left(timeout, last_export, Instant::now());
         let stopped = self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.shut_down(within));
         self.startup_log.finish();
         stopped
@@ -206,6 +216,15 @@ impl fmt::Debug for RetraceExporter {
     }
 }
 
+/// Returns how long a shutdown may take, after an export that began and ended at these times.
+fn time_left(timeout: Duration, last_export: Option<(Instant, Instant)>, now: Instant) -> Duration {
+    let last_word = (timeout / 10).min(LAST_WORD);
+    let waited = last_export
+        .filter(|(_, ended)| now.duration_since(*ended) < AT_ONCE)
+        .map_or(Duration::ZERO, |(began, _)| now.duration_since(began));
+    (timeout - last_word).saturating_sub(waited).max(last_word)
+}
+
 /// Returns true if an export runs on a thread of the application, which must not wait.
 ///
 /// `SimpleSpanProcessor` drives an export from the thread that ends the span, by a blocking executor.
@@ -220,4 +239,30 @@ fn is_application_thread() -> bool {
 /// Returns true if a blocking executor drives this future. The SDK's processors without a runtime do so.
 fn is_blocked_on() -> bool {
     futures_executor::enter().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_that_has_just_ended_takes_from_the_time_of_a_shutdown() {
+        let began = Instant::now();
+        let after = |millis| began + Duration::from_millis(millis);
+        for (timeout, export, now, expected) in [
+            (5_000, None, 0, 4_500),
+            // What a batch processor does where the receiver is gone: it listens for five seconds in all.
+            (5_000, Some(4_000), 4_001, 499),
+            (5_000, Some(300), 310, 4_190),
+            (5_000, Some(4_000), 4_101, 4_500),
+            (5_000, Some(9_000), 9_000, 500),
+            (1_000, Some(400), 400, 500),
+            (0, Some(10), 10, 0),
+        ] {
+            let last_export = export.map(|ended| (began, after(ended)));
+            let left = time_left(Duration::from_millis(timeout), last_export, after(now));
+            let expected = Duration::from_millis(expected).max(Duration::from_millis(timeout / 10).min(LAST_WORD));
+            assert_eq!(left, expected, "{timeout} {export:?} {now}");
+        }
+    }
 }
