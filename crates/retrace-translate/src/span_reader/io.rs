@@ -48,11 +48,12 @@ impl<V: SpanView> SpanReader<'_, V> {
         let history =
             history.map(|turns| self.fuller(turns, [Field::InputMessages, Field::Input], provider_body::request));
         let history = history.filter(|turns| {
-            // Messages without content are no input of an agent that recorded another one.
-            let is_call = class == Some(Class::Model);
-            is_call || turns.iter().any(|turn| !turn.parts.is_empty()) || self.fields.get(Field::Input).is_none()
+            // An empty list is what a call was given, and no input of another span. Nor are messages without content, where an
+            // agent recorded another input.
+            let has_content = || turns.iter().any(|turn| !turn.parts.is_empty());
+            let is_alone = || !turns.is_empty() && self.fields.get(Field::Input).is_none();
+            class == Some(Class::Model) || has_content() || is_alone()
         });
-        let history = history.filter(|turns| !turns.is_empty());
         let answered = self.turns(Field::OutputMessages);
         let answered =
             answered.map(|turns| self.fuller(turns, [Field::OutputMessages, Field::Output], provider_body::response));
