@@ -144,7 +144,8 @@ impl Listed {
 }
 
 fn numbers(run: &Trace) -> String {
-    let tokens = run.total_tokens.map(|tokens| format!("{tokens} tokens"));
+    // A run whose calls state no usage has a sum of 0, and what it took is not known.
+    let tokens = run.total_tokens.filter(|tokens| *tokens > 0).map(|tokens| format!("{tokens} tokens"));
     let cost = run.total_cost.filter(|cost| *cost > 0.0).map(|cost| format!("{cost} USD"));
     // A run under way has no duration yet.
     let time = run.total_duration_ms.filter(|_| run.status != Some(Status::Running)).map(|time| format!("{time} ms"));
@@ -163,5 +164,17 @@ pub(super) fn unknown(receiver: &Receiver, run: &str, refused: super::receiver::
             format!("{} has no run {}: take an id from `retrace-local runs`", receiver.name(), plain(run))
         }
         _ => refused.message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_usage_is_not_zero() {
+        let run = |tokens| Trace { total_tokens: tokens, total_duration_ms: Some(7), ..Trace::default() };
+        let written = [Some(12), Some(0), None].map(|tokens| numbers(&run(tokens)));
+        assert_eq!(written, ["12 tokens, 7 ms", "7 ms", "7 ms"]);
     }
 }
