@@ -52,7 +52,7 @@ fn command(dir: &Path, sink: &Server, kafka: &str, more: &str) -> Command {
 }
 
 /// Waits for an error of Kafka with this reason.
-fn told(gateway: &Process, reason: &str) {
+fn wait_for_error(gateway: &Process, reason: &str) {
     while !gateway.line("Kafka")["reason"].as_str().is_some_and(|line| line.contains(reason)) {}
 }
 
@@ -83,7 +83,7 @@ fn brokers_are_read_over_tls() {
 }
 
 #[test]
-fn a_broker_of_another_authority_is_told_and_the_gateway_goes_on() {
+fn a_broker_of_another_authority_is_reported_and_the_gateway_goes_on() {
     runtime().block_on(async {
         let (broker, sink) = (Broker::start(1), Server::start().unwrap());
         let proxy = TlsProxy::start(&broker.cluster.bootstrap_servers(), None).await;
@@ -96,7 +96,7 @@ fn a_broker_of_another_authority_is_told_and_the_gateway_goes_on() {
         );
         let config = config(&broker, &proxy, &properties);
         let mut gateway = Process::spawn(command(dir.path(), &sink, &config, ""));
-        told(&gateway, "certificate verify failed");
+        wait_for_error(&gateway, "certificate verify failed");
         let metrics = get(format!("http://{}/metrics", gateway.admin)).await.body;
         let errors = metrics.lines().find_map(|line| line.strip_prefix("retrace_gateway_kafka_errors_total "));
         assert!(errors.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
@@ -132,7 +132,7 @@ fn scram_has_its_password_from_the_environment_and_never_in_the_log() {
             Process::spawn(command)
         };
         let mut wrong = gateway_with("rt_secret of another");
-        told(&wrong, "SASL authentication error");
+        wait_for_error(&wrong, "SASL authentication error");
         assert_eq!((runs(&sink), proxy.accepted.load(Ordering::Relaxed)), (0, 0));
         assert!(wrong.terminate().success());
 

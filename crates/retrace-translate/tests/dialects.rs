@@ -579,7 +579,7 @@ fn flattened_messages_give_way_to_a_whole_request_that_says_more() {
     let serialised =
         |class: &str, kwargs: Json| value!({"lc": 1, "type": "constructor", "id": path(class), "kwargs": kwargs});
     let calls = value!([{"name": "tide", "args": {"port": "Bergen"}, "id": "call_1", "type": "tool_call"}]);
-    let asked = value!({"messages": [[
+    let request = value!({"messages": [[
         serialised("SystemMessage", value!({"content": [{"type": "text", "text": "Be terse."}]})),
         serialised("HumanMessage", value!({"content": "Tide?"})),
         serialised("AIMessage", value!({"content": [
@@ -599,7 +599,7 @@ fn flattened_messages_give_way_to_a_whole_request_that_says_more() {
         .with("openinference.span.kind", "LLM")
         .with("llm.model_name", "m")
         .with("metadata", r#"{"ls_provider":"anthropic"}"#)
-        .with_value("input.value", Value::Str(asked.to_string().into()))
+        .with_value("input.value", Value::Str(request.to_string().into()))
         .with_value("output.value", Value::Str(answered.to_string().into()))
         .with("llm.input_messages.0.message.role", "system")
         .with("llm.input_messages.1.message.role", "user")

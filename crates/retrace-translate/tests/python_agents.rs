@@ -25,7 +25,7 @@ fn named<'s>(spans: &'s [Span], span_type: SpanType, name: &str) -> Vec<&'s Span
 }
 
 #[test]
-fn a_text_that_a_message_has_twice_is_said_once() {
+fn a_text_that_a_message_has_twice_is_read_once() {
     let call = with(
         span(1, 0, "response"),
         &[
@@ -86,10 +86,14 @@ fn roles_of_smolagents_are_the_common_ones() {
 
 #[test]
 fn messages_without_content_are_no_input_of_an_agent() {
-    let asked = r#"{"messages": [{"role": "user", "content": "Tides?"}]}"#;
+    let request = r#"{"messages": [{"role": "user", "content": "Tides?"}]}"#;
     let root = with(
         span(1, 0, "tide_agent"),
-        &[("openinference.span.kind", "AGENT"), ("input.value", asked), ("llm.input_messages.0.message.role", "user")],
+        &[
+            ("openinference.span.kind", "AGENT"),
+            ("input.value", request),
+            ("llm.input_messages.0.message.role", "user"),
+        ],
     );
     let (run, _) = run_of(&[root]);
     assert_eq!(json(run.input.as_ref())["messages"][0]["content"], "Tides?");
@@ -279,6 +283,19 @@ fn a_tool_span_of_an_mcp_client_has_the_name_of_the_tool() {
 fn a_session_that_is_written_as_null_is_none() {
     let root = span(1, 0, "OpenAI Agents trace: {name}").with("name", "tide planning").with("group_id", "null");
     assert_eq!(run_of(&[root]).0.session_id, None);
+}
+
+#[test]
+fn a_result_that_is_the_definition_of_a_tool_stays_elsewhere() {
+    let definition = r#"{"type":"function","function":{"name":"tides"}}"#;
+    let messages = format!(
+        r#"[{{"role":"assistant","parts":[{{"type":"tool_call","name":"list_tools","arguments":{{}}}}]}},
+            {{"role":"tool","parts":[{{"type":"tool_call_response","response":{definition}}}]}}]"#
+    );
+    let call = span_of(&chat(1, 0).with_value("gen_ai.input.messages", Value::Str(messages.into())));
+    let input = json(call.input.as_ref());
+    assert!(input.to_string().contains("tides"), "{input}");
+    assert!(!metadata(&call).as_object().unwrap().contains_key("tool_schemas"));
 }
 
 #[test]

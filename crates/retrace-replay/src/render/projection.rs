@@ -83,7 +83,7 @@ impl Projected {
     fn into_message(mut self, role: &str) -> Map<String, Value> {
         let mut message = Map::new();
         if role == "tool" && self.results.is_empty() {
-            // What a tool says is its result, in whichever form it says it.
+            // The text of a tool is its result, in whichever form it stands.
             match self.texts.len() {
                 0 => {}
                 1 => self.results.extend(self.texts.drain(..).map(unfolded)),

@@ -35,6 +35,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("langfuse.trace.metadata.", Field::UserMetadata),
         ("langfuse.observation.metadata.", Field::UserMetadata),
     ],
+    offers_as_messages: true,
     marks: &["langfuse."],
     operation,
     unwrapped: super::openllmetry::unwrapped,

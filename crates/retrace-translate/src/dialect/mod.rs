@@ -72,6 +72,8 @@ pub(crate) struct Dialect {
     pub own: &'static [(&'static str, Field)],
     /// Class of one of its own spans by the name of the span, for a span whose attributes state none.
     pub named: fn(&str) -> Option<Class>,
+    /// True if the tools that a request offers may be messages of the role `tool`.
+    pub offers_as_messages: bool,
     /// True if the kind of a span overrides its operation. The messages of such a span become its input and output unless it
     /// calls a model.
     pub kind_leads: bool,
@@ -118,6 +120,7 @@ impl Dialect {
         scopes: &[],
         own: &[],
         named: |_| None,
+        offers_as_messages: false,
         kind_leads: false,
         input_excludes_cache: false,
         nested: &[],

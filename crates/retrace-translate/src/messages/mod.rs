@@ -4,6 +4,7 @@
 //! the `{"messages": …}` of an input, the output of a response, and the tools that messages show.
 
 mod answer;
+mod comparison;
 pub(crate) mod envelope;
 pub(crate) mod lists;
 mod media;
@@ -14,7 +15,6 @@ pub(crate) mod tool_definitions;
 
 use std::borrow::Cow;
 
-use foldhash::HashSet;
 use retrace_protocol::Json;
 use retrace_protocol::message::{Content, ContentPart, Conversation, Embedded, Media, Message, Text, ToolCall, decode};
 use retrace_protocol::parse;
@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 pub(crate) use self::answer::{Answer, answer, answer_of_one_choice};
+pub(crate) use self::comparison::{has_more, is_repeated};
 use self::lists::is_unknown;
 pub use self::media::INLINE_MEDIA_CHARS;
 pub(crate) use self::seen_tools::{
@@ -332,109 +333,6 @@ fn plain_text(turn: &Turn<'_>) -> String {
         })
         .collect();
     texts.join("\n")
-}
-
-/// Returns true if one reading of messages says all that another says, and more.
-pub(crate) fn says_more(one: &[Turn<'_>], other: &[Turn<'_>]) -> bool {
-    let roles = |turns: &[Turn<'_>]| turns.iter().map(|turn| role_of(turn.role.clone()).into_owned()).collect();
-    let [known, needed]: [HashSet<String>; 2] = [roles(one), roles(other)];
-    if !needed.is_subset(&known) {
-        return false;
-    }
-    let (one, other) = (measure(one), measure(other));
-    let is_less = one.iter().zip(&other).any(|(one, other)| one < other);
-    !is_less && one != other
-}
-
-/// Texts of messages that are sought as parts of the texts of a whole request. With more of them, the request is not taken for the
-/// same messages.
-const PARTS_SOUGHT: usize = 64;
-
-/// Returns true if all that messages say is in a JSON text, in whatever form.
-pub(crate) fn is_repeated(turns: &[Turn<'_>], whole: &str) -> bool {
-    let Ok(whole) = serde_json::from_str::<serde_json::Value>(whole) else { return false };
-    let mut all = Vec::new();
-    leaves(whole, STRINGS, &mut all);
-    let joined = all.join("\n");
-    let all: HashSet<&str> = all.iter().map(String::as_str).collect();
-    let mut said = Vec::new();
-    for turn in turns {
-        said.extend(turn.name.iter().chain(&turn.finish_reason).map(|label| label.clone().into_owned()));
-        for part in &turn.parts {
-            let mut value = |raw: &RawValue| {
-                leaves(serde_json::from_str(raw.get()).unwrap_or_default(), STRINGS, &mut said);
-            };
-            match part {
-                TurnPart::Empty => {}
-                TurnPart::Text(text) | TurnPart::Reasoning(text) | TurnPart::Refusal(text) => {
-                    leaves(serde_json::Value::String(text.decoded().into_owned()), STRINGS, &mut said);
-                }
-                TurnPart::ToolCall { id, name, arguments } => {
-                    arguments.iter().copied().for_each(&mut value);
-                    said.extend(id.iter().chain([name]).map(|label| label.clone().into_owned()));
-                }
-                TurnPart::ToolResult { id, name, result } => {
-                    result.iter().copied().for_each(&mut value);
-                    said.extend(id.iter().chain(name).map(|label| label.clone().into_owned()));
-                }
-                TurnPart::Media { source, .. } => match source {
-                    Source::Uri(at) | Source::File(at) | Source::Base64(at) => said.push(at.clone().into_owned()),
-                    Source::Unknown => {}
-                },
-                TurnPart::Other(raw) => value(raw),
-            }
-        }
-    }
-    // Most texts stand alone. A search for each of the others reads all, which is done a few times only.
-    let parts: HashSet<&str> = said.iter().map(String::as_str).filter(|text| !all.contains(text)).collect();
-    parts.len() <= PARTS_SOUGHT && parts.iter().all(|text| joined.contains(text))
-}
-
-/// Collects the texts and numbers in a value, also those in JSON that is quoted.
-fn leaves(value: serde_json::Value, quotes: usize, out: &mut Vec<String>) {
-    match value {
-        serde_json::Value::String(text) => {
-            let inner = Some(&text).filter(|text| quotes > 0 && text.trim_start().starts_with(['{', '[', '"']));
-            match inner.and_then(|text| serde_json::from_str(text).ok()) {
-                Some(inner) => leaves(inner, quotes - 1, out),
-                None => out.push(text),
-            }
-        }
-        serde_json::Value::Array(list) => list.into_iter().for_each(|value| leaves(value, quotes, out)),
-        serde_json::Value::Object(members) => members.into_iter().for_each(|(name, value)| {
-            // A name of OpenInference that says nothing.
-            if name != "message_content" {
-                out.push(name);
-            }
-            leaves(value, quotes, out);
-        }),
-        serde_json::Value::Null => {}
-        other => out.push(other.to_string()),
-    }
-}
-
-/// Counts what messages say: messages, characters of text, thoughts, calls and results, their ids, media.
-fn measure(turns: &[Turn<'_>]) -> [usize; 6] {
-    let mut said = [0; 6];
-    let [messages, characters, thoughts, tools, ids, media] = &mut said;
-    for turn in turns {
-        // The results of several tools may stand in one message or in several.
-        let is_result = |part: &TurnPart<'_>| matches!(part, TurnPart::ToolResult { .. });
-        *messages += usize::from(!turn.parts.iter().any(is_result));
-        for part in &turn.parts {
-            match part {
-                TurnPart::Text(text) | TurnPart::Refusal(text) => *characters += text.decoded().len(),
-                TurnPart::Reasoning(text) => *thoughts += text.decoded().len(),
-                TurnPart::ToolCall { id, .. } | TurnPart::ToolResult { id, .. } => {
-                    *tools += 1;
-                    *ids += usize::from(id.is_some());
-                }
-                TurnPart::Media { .. } => *media += 1,
-                TurnPart::Empty | TurnPart::Other(_) => {}
-            }
-        }
-    }
-    said
 }
 
 /// Returns true if the turns hold parts of unknown kinds.

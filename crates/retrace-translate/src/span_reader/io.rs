@@ -20,7 +20,7 @@ use crate::messages::provider_body;
 use crate::messages::provider_message;
 use crate::messages::{
     Answer, Position, SeenTool, Turn, TurnPart, answer, answer_of_one_choice, conversation, embedded, has_images,
-    has_others, is_repeated, name_results, says_more, tie_items, tie_results, tools_in, tools_in_history,
+    has_more, has_others, is_repeated, name_results, tie_items, tie_results, tools_in, tools_in_history,
 };
 use crate::span_reader::SpanReader;
 use crate::view::{SpanView, Value};
@@ -71,9 +71,14 @@ impl<V: SpanView> SpanReader<'_, V> {
             (Field::Input, prompt.is_some()),
         ];
         let mut history = history.or(prompt);
+        let source = self.fields.get(Field::InputMessages).or_else(|| self.fields.get(Field::Input));
+        let offers_as_messages =
+            source.and_then(|held| dialect_of_rank(held.rank)).is_some_and(|dialect| dialect.offers_as_messages);
         history.iter_mut().for_each(|turns| {
             // They are among the offered tools.
-            turns.retain(|turn| !is_tool_definition(turn));
+            if offers_as_messages {
+                turns.retain(|turn| !is_tool_definition(turn));
+            }
             name_results(turns);
             tie_results(turns);
             tie_items(turns);
@@ -171,8 +176,8 @@ impl<V: SpanView> SpanReader<'_, V> {
         Some(turns)
     }
 
-    /// Returns the messages of a request or response that is recorded whole beside messages of the same dialect, if they say all
-    /// that those say and more: flattened messages may leave out the ids of calls, instructions or images.
+    /// Returns the messages of a request or response that is recorded whole beside messages of the same dialect, if they have all
+    /// that those have and more: flattened messages may leave out the ids of calls, instructions or images.
     fn fuller<'a>(
         &'a self,
         turns: Vec<Turn<'a>>,
@@ -183,8 +188,8 @@ impl<V: SpanView> SpanReader<'_, V> {
             let (messages, whole) = (self.fields.get(messages)?, self.fields.get(whole)?);
             let is_beside = whole.rank == messages.rank && self.class() == Some(Class::Model);
             let text = whole.value.as_json_text().filter(|text| is_beside && text.starts_with(['{', '[']))?;
-            let fuller = read(Some(text).filter(|text| may_say_more(text, &turns) && is_strict(text))?)?;
-            (says_more(&fuller, &turns) && is_repeated(&turns, text)).then_some(fuller)
+            let fuller = read(Some(text).filter(|text| may_have_more(text, &turns) && is_strict(text))?)?;
+            (has_more(&fuller, &turns) && is_repeated(&turns, text)).then_some(fuller)
         };
         beside().unwrap_or(turns)
     }
@@ -279,7 +284,7 @@ impl<V: SpanView> SpanReader<'_, V> {
 }
 
 /// Returns false only if a request or response has nothing that its messages may have lost.
-fn may_say_more(text: &str, turns: &[Turn<'_>]) -> bool {
+fn may_have_more(text: &str, turns: &[Turn<'_>]) -> bool {
     let has_lost = |part: &TurnPart<'_>| {
         matches!(part, TurnPart::ToolCall { id: None, .. } | TurnPart::ToolResult { id: None, .. } | TurnPart::Other(_))
     };
