@@ -772,7 +772,8 @@ fn several_results_in_one_message_of_the_vercel_sdk_are_several() {
         {"type":"tool-call","toolCallId":"a","toolName":"tide","input":{"port":"Bergen"}}]},{"role":"tool","content":[
         {"type":"tool-result","toolCallId":"a","toolName":"tide","output":{"type":"json","value":{"high":"04:12"}}},
         {"type":"tool-result","toolCallId":"b","toolName":"wind","output":{"type":"error-text","value":"No wind."}},
-        {"type":"tool-result","toolCallId":"c","toolName":"sea","result":{"type":"celsius","value":9}}]}]}"#;
+        {"type":"tool-result","toolCallId":"c","toolName":"sea","result":{"type":"celsius","value":9}},
+        {"type":"tool-result","toolCallId":"d","toolName":"air","output":{"type":"celsius","value":7}}]}]}"#;
     let call = span(1, 0, "openai.chat").with("langsmith.span.kind", "llm").with("gen_ai.prompt", prompt);
     assert_eq!(
         messages(&span_of(&call)).as_array().unwrap()[1..],
@@ -781,6 +782,7 @@ fn several_results_in_one_message_of_the_vercel_sdk_are_several() {
             value!({"role": "tool", "name": "tide", "content": "{\"high\":\"04:12\"}", "tool_call_id": "a"}),
             value!({"role": "tool", "name": "wind", "content": "No wind.", "tool_call_id": "b"}),
             value!({"role": "tool", "name": "sea", "content": r#"{"type":"celsius","value":9}"#, "tool_call_id": "c"}),
+            value!({"role": "tool", "name": "air", "content": r#"{"type":"celsius","value":7}"#, "tool_call_id": "d"}),
         ]
     );
 }
